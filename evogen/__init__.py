@@ -1,0 +1,25 @@
+"""Evolutionary optimization whose offspring come from generative models.
+
+`evogen.minimize` runs one optimization; `evogen.problems`, `evogen.algorithms`,
+`evogen.operators`, `evogen.models` and `evogen.experiment` hold the parts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evogen._version import __version__
+
+if TYPE_CHECKING:
+    from evogen.experiment import minimize as minimize
+
+__all__ = ["__version__", "minimize"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: `evogen --help` must not wait for torch.
+    if name == "minimize":
+        from evogen.experiment import minimize
+
+        return minimize
+    raise AttributeError(f"module 'evogen' has no attribute {name!r}")

@@ -1,0 +1,239 @@
+"""The algorithms known by name: pymoo's, the named methods, and generative combinations.
+
+pymoo's own run with SBX(prob=1, eta=20) and PM(eta=20), the settings of the published tables, and
+with hash duplicate elimination; SPEA2 with the fast truncation. What they return is unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymoo.algorithms.moo.ctaea import CTAEA
+from pymoo.algorithms.moo.gde3 import GDE3
+from pymoo.algorithms.moo.moead import ParallelMOEAD
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.moo.nsga3 import NSGA3
+from pymoo.algorithms.moo.rvea import RVEA
+from pymoo.algorithms.moo.sms import SMSEMOA
+from pymoo.algorithms.moo.spea2 import SPEA2
+from pymoo.algorithms.moo.unsga3 import UNSGA3
+from pymoo.algorithms.soo.nonconvex.de import DE
+from pymoo.algorithms.soo.nonconvex.ga import GA
+from pymoo.core.algorithm import Algorithm
+from pymoo.operators.crossover.sbx import SBX
+from pymoo.operators.mutation.pm import PM
+
+from evogen.algorithms.directions import simplex_directions
+from evogen.algorithms.gmoea import GMOEA
+from evogen.algorithms.immoea import IMMOEA
+from evogen.algorithms.moeadde import MOEADDE
+from evogen.algorithms.registry import register
+from evogen.algorithms.stepgan import StepGAN
+from evogen.models import DDPM, VAE, WGANGP, GaussianMixture
+from evogen.operators import (
+    Constant,
+    Copy,
+    Differential,
+    Elites,
+    Examples,
+    FastSPEA2Survival,
+    GenerativeMating,
+    HashDuplicateElimination,
+    Improvement,
+    Inverse,
+    Uniform,
+    Untrained,
+    inject,
+)
+
+
+def _variation() -> dict[str, Any]:
+    return {
+        "crossover": SBX(prob=1.0, eta=20),
+        "mutation": PM(eta=20),
+        "eliminate_duplicates": HashDuplicateElimination(),
+    }
+
+
+def _needs_several(problem: Any, name: str) -> None:
+    if problem.n_obj < 2:
+        raise ValueError(
+            f"{name} needs at least 2 objectives, {problem.name()} has 1; use ga or de"
+        )
+
+
+def _by_population(cls: Any) -> Any:
+    """A factory for a class that takes `pop_size`."""
+
+    def build(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+        _needs_several(problem, cls.__name__)
+        return cls(pop_size=pop_size, **(_variation() | settings))
+
+    return build
+
+
+def _by_directions(cls: Any) -> Any:
+    """A factory for a class that takes reference directions, at most `pop_size` of them."""
+
+    def build(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+        _needs_several(problem, cls.__name__)
+        variation = _variation()
+        if issubclass(cls, ParallelMOEAD):
+            variation.pop("eliminate_duplicates")
+        return cls(simplex_directions(problem.n_obj, pop_size), **(variation | settings))
+
+    return build
+
+
+def _named(cls: Any) -> Any:
+    """A factory for a method of this library."""
+
+    def build(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+        _needs_several(problem, cls.__name__)
+        return cls(pop_size, **settings)
+
+    return build
+
+
+def _spea2(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+    return _by_population(SPEA2)(
+        problem, pop_size, **({"survival": FastSPEA2Survival(normalize=True)} | settings)
+    )
+
+
+def _single(cls: Any) -> Any:
+    def build(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+        if problem.n_obj != 1:
+            raise ValueError(
+                f"{cls.__name__} takes 1 objective, {problem.name()} has {problem.n_obj}"
+            )
+        return cls(pop_size=pop_size, **settings)
+
+    return build
+
+
+def _generative(model: Any, examples: Any, **defaults: Any) -> Any:
+    """A factory for NSGA-II with a generative mating; `model` and `examples` make new objects."""
+
+    def build(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+        operator = GenerativeMating(model(), examples(), **(defaults | settings))
+        return inject(_by_population(NSGA2)(problem, pop_size), operator)
+
+    return build
+
+
+def _gmoea(**defaults: Any) -> Any:
+    def build(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+        _needs_several(problem, "GMOEA")
+        made = {k: v() if k == "model" else v for k, v in defaults.items()}
+        return GMOEA(pop_size, **(made | settings))
+
+    return build
+
+
+def diffusion() -> DDPM:
+    """The diffusion model of `nsga2-ddpm`: a few warm steps a generation."""
+    return DDPM(hidden=(64, 64), n_steps=20, n_sample_steps=10)
+
+
+def _everyone() -> Examples:
+    return Elites(fraction=1.0)
+
+
+def _register_all() -> None:
+    pymoo = {
+        "nsga2": (_by_population(NSGA2), "NSGA-II with SBX and PM (pymoo)"),
+        "nsga3": (_by_directions(NSGA3), "NSGA-III (pymoo)"),
+        "unsga3": (_by_directions(UNSGA3), "U-NSGA-III (pymoo)"),
+        "spea2": (_spea2, "SPEA2 with fast truncation (pymoo's survivors)"),
+        "smsemoa": (_by_population(SMSEMOA), "SMS-EMOA (pymoo)"),
+        "rvea": (_by_directions(RVEA), "RVEA (pymoo)"),
+        "ctaea": (_by_directions(CTAEA), "C-TAEA (pymoo)"),
+        "moead": (_by_directions(ParallelMOEAD), "MOEA/D, parallel form (pymoo)"),
+        "ga": (_single(GA), "single-objective genetic algorithm (pymoo)"),
+        "de": (_single(DE), "single-objective differential evolution (pymoo)"),
+        "gde3": (_gde3, "GDE3, multiobjective differential evolution (pymoo)"),
+    }
+    own = {
+        "moead-de": (_named(MOEADDE), "MOEA/D-DE (Li & Zhang 2009)"),
+        "immoea": (_named(IMMOEA), "IM-MOEA, inverse models per sector (Cheng et al. 2015)"),
+        "gmoea": (_gmoea(), "GMOEA with a GAN that learns steps from poor to good"),
+        "gmoea-published": (_gmoea(variant="published"), "GMOEA as published, errors repaired"),
+        "gmoea-as-coded": (_gmoea(variant="as-coded"), "GMOEA as in the authors' code"),
+    }
+    generative = {
+        "nsga2-de": (
+            _generative(Differential, _everyone, bounds="clip"),
+            "NSGA-II, half of the offspring by differential variation",
+        ),
+        "nsga2-ddpm": (
+            _generative(diffusion, Inverse, share="adaptive"),
+            "NSGA-II, diffusion model from objectives to solutions, adaptive share",
+        ),
+        "nsga2-gaussian": (
+            _generative(lambda: GaussianMixture(n_components=1), Inverse, share="adaptive"),
+            "NSGA-II, Gaussian inverse model, adaptive share",
+        ),
+        "nsga2-vae": (
+            _generative(lambda: VAE(n_steps=50), Elites, share="adaptive"),
+            "NSGA-II, variational autoencoder of the elites, adaptive share",
+        ),
+        "nsga2-wgangp": (
+            _generative(lambda: WGANGP(n_steps=20), Elites, share="adaptive"),
+            "NSGA-II, Wasserstein GAN of the elites, adaptive share",
+        ),
+        "nsga2-improvement": (
+            _generative(diffusion, Improvement, share="adaptive"),
+            "NSGA-II, diffusion model from worse to better solutions, adaptive share",
+        ),
+    }
+    for name, (build, about) in (pymoo | own | generative).items():
+        register(name, build, about)
+    for name, (build, about) in _nulls().items():
+        register(name, build, about)
+
+
+def _nulls() -> dict[str, tuple[Any, str]]:
+    """The same loops with the network replaced, for ablations."""
+    generators = {
+        "copy": (Copy, "copies of what it would learn from"),
+        "random": (Uniform, "uniform points"),
+        "constant": (Constant, "the centre of the box"),
+        "corner": (_corner, "the lower corner of the box"),
+    }
+    nulls: dict[str, tuple[Any, str]] = {}
+    for key, (make, about) in generators.items():
+        nulls[f"gmoea-{key}"] = (_gmoea(model=make), f"null of gmoea: {about}")
+        nulls[f"nsga2-ddpm-{key}"] = (
+            _generative(make, Inverse, share="adaptive"),
+            f"null of nsga2-ddpm: {about}",
+        )
+    nulls["gmoea-untrained"] = (
+        _gmoea(model=lambda: Untrained(StepGAN(network_share=1.0))),
+        "null of gmoea: every step by an untrained network",
+    )
+    nulls["gmoea-network"] = (
+        _gmoea(model=lambda: StepGAN(network_share=1.0)),
+        "gmoea with every step by the trained network",
+    )
+    nulls["gmoea-difference"] = (
+        _gmoea(model=lambda: StepGAN(network_share=0.0, n_steps=0)),
+        "null of gmoea: every step a raw difference, no network",
+    )
+    nulls["nsga2-ddpm-untrained"] = (
+        _generative(lambda: Untrained(diffusion()), Inverse, share="adaptive"),
+        "null of nsga2-ddpm: an untrained network",
+    )
+    return nulls
+
+
+def _corner() -> Constant:
+    return Constant(0.0)
+
+
+def _gde3(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+    _needs_several(problem, "GDE3")
+    return GDE3(pop_size=pop_size, **settings)
+
+
+_register_all()

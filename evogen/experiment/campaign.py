@@ -1,0 +1,330 @@
+"""Problems x algorithms x seeds, in parallel, into a store; the same again continues."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evogen.experiment.cells import Cell, Outcome, Spec, failure, run_cell
+from evogen.experiment.checks import check_is_algorithm, check_problem, check_sampling
+from evogen.experiment.indicators import floor, true_front
+from evogen.experiment.lookup import check_algorithm, resolve_problems
+from evogen.experiment.pool import Finished, WorkerPool
+from evogen.experiment.progress import Bar
+from evogen.experiment.store import Store
+
+Entry = str | Spec | Callable[..., Any]
+
+#: The offsets of a shifted twin belong to the problem, not to the run: all runs get the same.
+TWIN_SEED = 1
+
+TWIN_SUFFIX = "-shifted"
+
+
+@dataclass
+class Summary:
+    """What a call of `Campaign.run` did.
+
+    Attributes:
+        n_cells: Cells of the campaign.
+        n_skipped: Of these, finished before.
+        n_done: Finished now.
+        failed: Cells that failed now, with one line about each.
+        seconds: Wall time.
+    """
+
+    n_cells: int
+    n_skipped: int
+    n_done: int = 0
+    failed: list[tuple[Cell, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        text = f"{self.n_cells} cells: {self.n_done} run, {self.n_skipped} in the store before"
+        return text + (f", {len(self.failed)} failed" if self.failed else "")
+
+
+class Campaign:
+    """A grid of runs whose results are kept in a store.
+
+    Args:
+        problems: Names of problems or suites (a suite stands for its problems), `Spec`s, or
+            functions `() -> Problem`.
+        algorithms: Registered names, `Spec`s, or functions `(problem, pop_size) -> Algorithm` for
+            any pymoo algorithm; or a dictionary of such, by label.
+        seeds: A number k for the seeds 1..k, or the seeds themselves.
+        n_eval: Budget of every run in evaluations.
+        pop_size: Population size of every run.
+        store: File to keep the results in.
+        problem_settings: Keyword arguments for every problem given by name, e.g. `{"n_var": 30}`.
+
+    A twin (`"imf1-shifted"`) is the same problem in all runs (offset seed `TWIN_SEED`), unless a
+    `Spec` says otherwise. Cells are told apart by what determines their result (see
+    `Cell.describe`), not by labels or versions.
+
+    Attributes:
+        cells: All cells, seed by seed.
+
+    Raises:
+        TypeError: An entry of the wrong kind, or an algorithm that would ignore its generative
+            operator.
+        ValueError: Unknown names or settings, doubled entries, impossible numbers. All problems
+            and algorithms are built once to find out.
+    """
+
+    def __init__(
+        self,
+        problems: Sequence[Entry] | Entry,
+        algorithms: Mapping[str, Entry] | Sequence[Entry],
+        *,
+        seeds: int | Sequence[int] = 11,
+        n_eval: int = 10_000,
+        pop_size: int = 100,
+        store: str | Path,
+        problem_settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.store = Path(store)
+        self.n_eval = _positive("n_eval", n_eval)
+        self.pop_size = _positive("pop_size", pop_size, least=2)
+        self.seeds = _seeds(seeds)
+        self.problems = _problem_specs(problems, dict(problem_settings or {}))
+        self.algorithms = _algorithm_specs(algorithms)
+        _check_distinct("problems", self.problems)
+        _check_distinct("algorithms", self.algorithms)
+        self._check_pairs()
+        self.cells = [
+            Cell(problem, algorithm, seed, self.pop_size, self.n_eval)
+            for seed in self.seeds
+            for problem in self.problems
+            for algorithm in self.algorithms
+        ]
+
+    def run(self, *, jobs: int = 2, progress: bool = True, retry_failed: bool = False) -> Summary:
+        """Run the cells that the store does not hold.
+
+        A cell that raises is recorded as failed, with its traceback, and so is one whose process
+        is killed; the others go on. Ctrl-C ends the workers at once and propagates. Whatever ends
+        a campaign, calling this again continues with the unfinished cells.
+
+        Args:
+            jobs: Worker processes, each with one thread; 0 runs the cells in this process.
+            progress: Show a bar over the cells with the time left.
+            retry_failed: Run cells again that the store holds as failed.
+
+        Raises:
+            ValueError: `jobs` is negative.
+            StoreError: The store cannot be used.
+        """
+        if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 0:
+            raise ValueError(f"jobs={jobs!r} must be a whole number, 0 or more")
+        start = time.monotonic()
+        with Store(self.store) as store:
+            store.remember_order("problem", [spec.label for spec in self.problems])
+            store.remember_order("algorithm", [spec.label for spec in self.algorithms])
+            self._keep_fronts(store)
+            skipped = self._skipped(store, retry_failed)
+            queue = _Queue([cell for cell in self.cells if cell.key not in skipped])
+            summary = Summary(len(self.cells), len(skipped))
+            with Bar("cells", len(self.cells), visible=progress) as bar:
+                bar.show(len(skipped), "", None)
+                for cell, outcome in _outcomes(queue, jobs):
+                    store.save(cell, outcome)
+                    queue.measured(cell, outcome.wall_seconds or 0.0)
+                    _count(summary, cell, outcome, bar)
+                    n_finished = summary.n_skipped + summary.n_done + len(summary.failed)
+                    left = queue.seconds_left(max(1, jobs))
+                    bar.show(n_finished, f"{n_finished}/{len(self.cells)} {cell}", left)
+        summary.seconds = time.monotonic() - start
+        return summary
+
+    def _keep_fronts(self, store: Store) -> None:
+        for spec in self.problems:
+            description = spec.describe()
+            if not store.has_front(description, self.pop_size):
+                problem = spec.build_problem()
+                store.save_front(
+                    description, self.pop_size, true_front(problem), floor(problem, self.pop_size)
+                )
+
+    def _skipped(self, store: Store, retry_failed: bool) -> set[str]:
+        """Keys of the cells that need not be run; their labels are brought up to date."""
+        finished = {
+            key for key, status in store.statuses().items() if status == "done" or not retry_failed
+        }
+        known = [cell for cell in self.cells if cell.key in finished]
+        store.relabel(known)
+        return {cell.key for cell in known}
+
+    def _check_pairs(self) -> None:
+        for problem_spec in self.problems:
+            problem = problem_spec.build_problem()
+            check_problem(problem)
+            for spec in self.algorithms:
+                algorithm = spec.build_algorithm(problem, self.pop_size)
+                check_is_algorithm(algorithm)
+                check_sampling(algorithm, problem)
+                check_algorithm(algorithm, problem)
+
+
+class _Queue:
+    """Cells to run: first one of each kind, then those known to take longest.
+
+    Long cells late would leave the other workers idle at the end; how long a kind (a problem with
+    an algorithm) takes is known from its cells that have finished.
+    """
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._waiting: dict[str, deque[Cell]] = {}
+        for cell in cells:
+            self._waiting.setdefault(_kind(cell), deque()).append(cell)
+        self._n_running = 0
+        self._begun: set[str] = set()
+        self._measured: dict[str, tuple[float, int]] = {}
+
+    def pop(self) -> Cell | None:
+        """The next cell, None when there is none left."""
+        if not self._waiting:
+            return None
+        # `max` takes the first of equals.
+        kind = max(self._waiting, key=self._urgency)
+        cell = self._waiting[kind].popleft()
+        if not self._waiting[kind]:
+            del self._waiting[kind]
+        self._begun.add(kind)
+        self._n_running += 1
+        return cell
+
+    def measured(self, cell: Cell, seconds: float) -> None:
+        """Learn from a cell that has finished."""
+        self._n_running -= 1
+        total, count = self._measured.get(_kind(cell), (0.0, 0))
+        self._measured[_kind(cell)] = total + seconds, count + 1
+
+    def seconds_left(self, n_workers: int) -> float | None:
+        """Wall seconds until all is done; None before anything has finished."""
+        count = sum(count for _, count in self._measured.values())
+        if count == 0:
+            return None
+        typical = sum(total for total, _ in self._measured.values()) / count
+        waiting = sum(
+            len(cells) * (self._expected(kind) or typical) for kind, cells in self._waiting.items()
+        )
+        # Cells in the workers are half done on average.
+        return (waiting + self._n_running * typical / 2) / n_workers
+
+    def _urgency(self, kind: str) -> float:
+        return (self._expected(kind) or 0.0) if kind in self._begun else float("inf")
+
+    def _expected(self, kind: str) -> float | None:
+        total, count = self._measured.get(kind, (0.0, 0))
+        return total / count if count else None
+
+
+def _kind(cell: Cell) -> str:
+    return f"{cell.problem.label}\n{cell.algorithm.label}"
+
+
+def _outcomes(queue: _Queue, jobs: int) -> Iterator[tuple[Cell, Outcome]]:
+    """Run the queue; yields each cell as it finishes."""
+    if jobs == 0:
+        while (cell := queue.pop()) is not None:
+            yield cell, run_cell(cell)
+        return
+    cell = queue.pop()
+    if cell is None:
+        return
+    with WorkerPool(run_cell, jobs) as pool:
+        while cell is not None or pool.n_busy:
+            while cell is not None and pool.n_idle:
+                pool.submit(cell)
+                cell = queue.pop()
+            for finished in pool.wait():
+                yield finished.task, _outcome(finished)
+
+
+def _outcome(finished: Finished) -> Outcome:
+    return finished.result if finished.error is None else failure(finished.error)
+
+
+def _count(summary: Summary, cell: Cell, outcome: Outcome, bar: Bar) -> None:
+    if outcome.status == "done":
+        summary.n_done += 1
+    else:
+        summary.failed.append((cell, outcome.error or ""))
+        bar.print(f"failed: {cell}: {outcome.error}")
+
+
+def _positive(name: str, value: Any, *, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}={value!r} must be a whole number")
+    if value < least:
+        raise ValueError(f"{name}={value} must be at least {least}")
+    return value
+
+
+def _seeds(seeds: Any) -> list[int]:
+    if isinstance(seeds, int):
+        return list(range(1, _positive("seeds", seeds) + 1))
+    values = [_positive("seeds", seed, least=0) for seed in seeds]
+    if not values:
+        raise ValueError("seeds is empty; give a number of seeds or a list of them")
+    if len(set(values)) < len(values):
+        raise ValueError(f"seeds={values} holds a seed twice")
+    return values
+
+
+def _problem_specs(entries: Any, settings: dict[str, Any]) -> list[Spec]:
+    entries = [entries] if isinstance(entries, str | Spec) or callable(entries) else list(entries)
+    if not entries:
+        raise ValueError("problems is empty; give names of problems or suites")
+    specs: list[Spec] = []
+    for entry in entries:
+        if not isinstance(entry, str):
+            specs.append(_spec("problems", entry))
+            continue
+        for name in resolve_problems([entry]):
+            twin = {"seed": TWIN_SEED} if name.endswith(TWIN_SUFFIX) else {}
+            specs.append(Spec(name, name, {**twin, **settings}))
+    # `imf imf1` names a problem twice, once by its suite.
+    return [spec for i, spec in enumerate(specs) if spec not in specs[:i]]
+
+
+def _algorithm_specs(entries: Any) -> list[Spec]:
+    if isinstance(entries, Mapping):
+        specs = [_spec("algorithms", entry, label) for label, entry in entries.items()]
+    else:
+        entries = [entries] if isinstance(entries, str) or callable(entries) else list(entries)
+        specs = [_spec("algorithms", entry) for entry in entries]
+    if not specs:
+        raise ValueError("algorithms is empty; give names of algorithms")
+    return specs
+
+
+def _spec(argument: str, entry: Any, label: str | None = None) -> Spec:
+    if isinstance(entry, Spec):
+        return entry if label is None else Spec(label, entry.name, entry.settings)
+    if isinstance(entry, str):
+        return Spec(label or entry, entry)
+    if callable(entry):
+        function = entry.func if isinstance(entry, functools.partial) else entry
+        return Spec(label or str(getattr(function, "__name__", function)), entry)
+    raise TypeError(
+        f"{argument}: {entry!r} is neither a registered name, a Spec nor a function that builds one"
+    )
+
+
+def _check_distinct(argument: str, specs: Sequence[Spec]) -> None:
+    labels = [spec.label for spec in specs]
+    doubled = next((label for label in labels if labels.count(label) > 1), None)
+    if doubled is not None:
+        raise ValueError(f"{argument}: the label {doubled!r} stands for two entries")
+    built = [(spec.describe(), spec.label) for spec in specs]
+    for i, (description, label) in enumerate(built):
+        for other, twin in built[:i]:
+            if description == other:
+                raise ValueError(f"{argument}: {twin!r} and {label!r} are the same")

@@ -1,0 +1,246 @@
+"""One cell of a campaign: a problem, an algorithm, a seed; what identifies it and how it runs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from evogen._version import __version__
+from evogen.experiment.indicators import Reference, nondominated
+from evogen.experiment.lookup import get_algorithm, get_problem
+from evogen.experiment.recorder import Recorder
+from evogen.experiment.run import minimize
+
+#: Packages whose version can change a result.
+PACKAGES = ("pymoo", "moocore", "numpy", "scipy", "torch")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How to build a problem or an algorithm, in a form that can be stored and sent to a process.
+
+    Attributes:
+        label: How tables and figures call it.
+        name: A registered name, or a picklable function (defined in a module, no lambda):
+            `(problem, pop_size, **settings) -> Algorithm`, or `(**settings) -> Problem`.
+        settings: Keyword arguments; plain JSON values.
+    """
+
+    label: str
+    name: str | Callable[..., Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def describe(self) -> dict[str, Any]:
+        """Name and settings as plain JSON values; equal for specs that build the same.
+
+        Raises:
+            TypeError: A function without an importable name, or settings that are no JSON values.
+        """
+        name, settings = self.name, dict(self.settings)
+        if isinstance(name, functools.partial):
+            if name.args:
+                raise TypeError(f"{self.label}: give the arguments of partial(...) by keyword")
+            settings, name = {**name.keywords, **settings}, name.func
+        if not isinstance(name, str):
+            name = _importable_name(self.label, name)
+        try:
+            plain = json.loads(json.dumps(settings, sort_keys=True, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"{self.label}: settings={settings!r} must be plain numbers, strings, lists and "
+                f"dictionaries ({error})"
+            ) from None
+        return {"name": name, "settings": plain}
+
+    def build_problem(self) -> Any:
+        """The problem that this stands for."""
+        if isinstance(self.name, str):
+            return get_problem(self.name, **self.settings)
+        return self.name(**self.settings)
+
+    def build_algorithm(self, problem: Any, pop_size: int) -> Any:
+        """The algorithm that this stands for, new and not yet set up."""
+        if isinstance(self.name, str):
+            return get_algorithm(self.name, problem, pop_size=pop_size, **self.settings)
+        return self.name(problem, pop_size, **self.settings)
+
+
+def _importable_name(label: str, function: Any) -> str:
+    qualname = getattr(function, "__qualname__", None)
+    if qualname is None or "<" in qualname or not callable(function):
+        raise TypeError(
+            f"{label}: {function!r} is no registered name and no function defined in a module; a "
+            "worker process must be able to import it"
+        )
+    return f"{function.__module__}:{qualname}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a campaign.
+
+    Attributes:
+        problem: Builds the problem.
+        algorithm: Builds the algorithm.
+        seed: Seed of the run.
+        pop_size: Population size.
+        n_eval: Budget in evaluations; the run ends with the generation that reaches it.
+    """
+
+    problem: Spec
+    algorithm: Spec
+    seed: int
+    pop_size: int
+    n_eval: int
+
+    def describe(self) -> dict[str, Any]:
+        """What determines the result, as plain JSON values."""
+        return {
+            "problem": self.problem.describe(),
+            "algorithm": self.algorithm.describe(),
+            "seed": self.seed,
+            "pop_size": self.pop_size,
+            "n_eval": self.n_eval,
+        }
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Identity of the cell: a hash of `describe()`. Labels are not part of it."""
+        text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def __str__(self) -> str:
+        return f"{self.problem.label}, {self.algorithm.label}, seed {self.seed}"
+
+
+@dataclass
+class Outcome:
+    """What became of a cell.
+
+    Attributes:
+        status: `"done"` or `"failed"`.
+        error: One line, for a failed cell.
+        traceback: The whole of it.
+        warnings: Distinct warnings given during the run.
+        n_var, n_obj: Size of the problem.
+        n_eval: Evaluations made.
+        n_nonfinite: Evaluations with non-finite values.
+        cpu_seconds: Of the run, without measuring indicators.
+        wall_seconds: Of the run, with everything.
+        indicators: Final `igd`, `igd_plus`, `hv` (None where undefined).
+        reference: What they were measured against (`Reference.describe`).
+        machine: Where it ran and with which versions.
+        arrays: `result` (final population: X, F, CV, G, H, X_nonfinite) and `curves`.
+    """
+
+    status: str
+    error: str | None = None
+    traceback: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    n_var: int | None = None
+    n_obj: int | None = None
+    n_eval: int | None = None
+    n_nonfinite: int | None = None
+    cpu_seconds: float | None = None
+    wall_seconds: float | None = None
+    indicators: dict[str, float | None] = field(default_factory=dict)
+    reference: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+@functools.cache
+def describe_machine() -> dict[str, Any]:
+    """Versions, processor and system, as plain JSON values."""
+    versions = {"evogen": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "system": platform.platform(terse=True),
+        "processor": platform.machine(),
+        "n_cpus": os.cpu_count(),
+    }
+
+
+def run_cell(cell: Cell) -> Outcome:
+    """Run a cell. Whatever goes wrong in it is returned as a failed outcome, not raised."""
+    begin = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            outcome = _run(cell)
+        except Exception as error:
+            outcome = failure(error)
+    outcome.wall_seconds = time.perf_counter() - begin
+    outcome.machine = describe_machine()
+    outcome.warnings = list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
+    return outcome
+
+
+def failure(error: BaseException) -> Outcome:
+    """The outcome of a cell that raised."""
+    text = "".join(traceback.format_exception(error))
+    summary = f"{type(error).__name__}: {error}".splitlines()[0]
+    return Outcome("failed", error=summary, traceback=text)
+
+
+def _run(cell: Cell) -> Outcome:
+    problem = cell.problem.build_problem()
+    algorithm = cell.algorithm.build_algorithm(problem, cell.pop_size)
+    reference = Reference.of(problem)
+    recorder = Recorder(reference)
+    begin = time.process_time()
+    res = minimize(
+        problem,
+        algorithm,
+        ("n_eval", cell.n_eval),
+        seed=cell.seed,
+        callback=recorder,
+        copy_algorithm=False,
+    )
+    if not res.algorithm.termination.has_terminated():
+        # Ctrl-C: a part of a run is no result of the cell.
+        raise KeyboardInterrupt
+    cpu_seconds = time.process_time() - begin - recorder.overhead
+    recorder.record(res.algorithm)
+    final = nondominated(res.pop.get("F"), res.pop.get("CV"))
+    return Outcome(
+        "done",
+        n_var=problem.n_var,
+        n_obj=problem.n_obj,
+        n_eval=res.n_eval,
+        n_nonfinite=res.n_nonfinite,
+        cpu_seconds=cpu_seconds,
+        indicators=reference.measure(final),
+        reference=reference.describe(),
+        arrays={"result": _population_arrays(res), "curves": recorder.curves()},
+    )
+
+
+def _population_arrays(res: Any) -> dict[str, np.ndarray]:
+    arrays = {name: np.asarray(res.pop.get(name)) for name in ("X", "F", "CV", "G", "H")}
+    arrays["X_nonfinite"] = np.asarray(res.X_nonfinite)
+    return {name: _plain(values) for name, values in arrays.items() if values.size}
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """An array without objects: mixed variables (a dictionary per row) become JSON texts."""
+    if values.dtype != object:
+        return values
+    return np.array([json.dumps(row, default=lambda v: v.item()) for row in values])

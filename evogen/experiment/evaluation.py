@@ -1,0 +1,159 @@
+"""Evaluation that survives objectives and constraints which are not finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pymoo.core.evaluator import Evaluator
+from pymoo.core.population import Population
+
+#: Stands for a value as long as no finite one was seen. Large, so that the ideal points which
+#: algorithms keep for good (MOEA/D, NSGA-III) are set by real values later.
+UNKNOWN_WORST = 1e10
+
+#: Penalties stay below this, so that sums and differences of them do not overflow.
+LARGEST_PENALTY = 1e150
+
+#: Key of an individual's data under which the values put in its place are kept.
+REPLACED = "nonfinite_replaced_by"
+
+
+class RunningRange:
+    """Smallest and largest finite value seen so far, per column.
+
+    Args:
+        n_columns: Number of columns.
+        low: Smallest value known beforehand (0 for violations), or None.
+    """
+
+    def __init__(self, n_columns: int, *, low: float | None = None) -> None:
+        self.low = np.full(n_columns, np.inf if low is None else low)
+        self.high = np.full(n_columns, -np.inf if low is None else low)
+
+    def update(self, values: np.ndarray) -> None:
+        """Take the finite entries of `values` `(n, n_columns)` into account."""
+        if values.size:
+            finite = np.isfinite(values)
+            self.low = np.minimum(self.low, np.where(finite, values, np.inf).min(axis=0))
+            self.high = np.maximum(self.high, np.where(finite, values, -np.inf).max(axis=0))
+
+    def penalty(self) -> np.ndarray:
+        """Worse than everything seen: `high + (high - low)`, or `high + 1` for an empty range.
+
+        `UNKNOWN_WORST` where nothing finite was seen; never above `LARGEST_PENALTY`.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            width = self.high - self.low
+            worst = self.high + np.where(width > 0, width, 1.0)
+        worst = np.where(np.isfinite(self.high), worst, UNKNOWN_WORST)
+        return np.minimum(worst, LARGEST_PENALTY)
+
+
+class GuardedEvaluator(Evaluator):
+    """Wraps an evaluator; a row with a non-finite F, G or H becomes the worst point known.
+
+    Such a row is counted, its X is remembered, and its values are replaced:
+
+    - F: per objective, the worst finite value seen so far plus the range seen so far;
+    - CV: likewise (the range starts at 0, so at least 1): the point counts as infeasible even
+      where the problem has no constraints, hence it is never reported as an optimum;
+    - G and H: non-finite entries likewise, H by its magnitude.
+
+    When worse values are seen later, the points replaced before are made worse too, so that they
+    never overtake a real one. Finite rows are not touched: on a problem without non-finite values
+    a run is bit for bit the one with the wrapped evaluator.
+
+    Args:
+        inner: The evaluator to wrap; pymoo's own by default.
+
+    Attributes:
+        nonfinite: The individuals replaced, in order of evaluation.
+    """
+
+    def __init__(self, inner: Evaluator | None = None) -> None:
+        # pymoo's constructor is not called: counters and settings live in the wrapped evaluator.
+        self.inner = Evaluator() if inner is None else inner
+        self.nonfinite: list[Any] = []
+        self._ranges: dict[str, RunningRange] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner" or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Line searches switch `skip_already_evaluated` on whatever evaluator they are given.
+        target = self if name in ("inner", "nonfinite", "_ranges") else self.inner
+        object.__setattr__(target, name, value)
+
+    @property
+    def n_nonfinite(self) -> int:
+        """Number of rows replaced so far."""
+        return len(self.nonfinite)
+
+    def eval(self, problem: Any, pop: Any, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate and guard; see `pymoo.core.evaluator.Evaluator.eval`."""
+        evaluated = self.inner.eval(problem, pop, *args, **kwargs)
+        rows = evaluated if isinstance(evaluated, Population) else Population.create(evaluated)
+        if len(rows):
+            self._guard(rows)
+        return evaluated
+
+    def _guard(self, rows: Population) -> None:
+        values = {name: _matrix(rows.get(name), len(rows)) for name in ("F", "G", "H")}
+        bad = ~np.all([np.isfinite(v).all(axis=1) for v in values.values()], axis=0)
+        untouched = ~bad & ~np.array([_is_replaced(row) for row in rows])
+        grown = self._observe(values, rows, untouched)
+        self.nonfinite.extend(rows[bad])
+        if grown:
+            for individual in filter(_is_replaced, self.nonfinite):
+                self._replace(individual)
+        for individual in rows[bad]:
+            self._replace(individual)
+
+    def _observe(self, values: dict[str, np.ndarray], rows: Population, mask: np.ndarray) -> bool:
+        """Widen the ranges by the rows that hold real values; whether a penalty has changed."""
+        if not mask.any():
+            return False
+        seen = {"F": values["F"], "G": values["G"], "H": np.abs(values["H"])}
+        seen = {name: matrix[mask] for name, matrix in seen.items()}
+        # Finite rows only: pymoo computes the violation on first access and keeps it.
+        seen["CV"] = _matrix(rows[mask].get("CV"), int(mask.sum()))
+        grown = False
+        for name, matrix in seen.items():
+            if matrix.shape[1]:
+                tracked = self._range(name, matrix.shape[1])
+                before = tracked.penalty()
+                tracked.update(matrix)
+                grown = grown or bool(np.any(tracked.penalty() != before))
+        return grown
+
+    def _range(self, name: str, n_columns: int) -> RunningRange:
+        if name not in self._ranges:
+            self._ranges[name] = RunningRange(n_columns, low=None if name == "F" else 0.0)
+        return self._ranges[name]
+
+    def _replace(self, individual: Any) -> None:
+        penalty = self._range("F", np.size(individual.F)).penalty()
+        individual.F = individual.data[REPLACED] = penalty
+        for name in ("G", "H"):
+            value = np.asarray(getattr(individual, name), dtype=float)
+            if value.size:
+                worst = self._range(name, value.size).penalty()
+                setattr(individual, name, np.where(np.isfinite(value), value, worst))
+        individual.CV = self._range("CV", 1).penalty()
+
+
+def _is_replaced(individual: Any) -> bool:
+    # The very array that was put in: a later evaluation of the individual would put in another.
+    return individual.data.get(REPLACED) is individual.F
+
+
+def _matrix(values: Any, n_rows: int) -> np.ndarray:
+    """Attribute of a population as `(n_rows, k)` floats; k = 0 where it is not set."""
+    try:
+        return np.asarray(values, dtype=float).reshape(n_rows, -1)
+    except (TypeError, ValueError):
+        # Rows of unequal length: some individuals lack the attribute.
+        return np.empty((n_rows, 0))

@@ -1,0 +1,430 @@
+"""Where the cells of a campaign are kept: one SQLite file, one row per finished cell.
+
+A row is written in one transaction when its cell has finished, so whatever kills the process, a
+store holds whole cells only. The journal is a write-ahead log (WAL): several processes may read
+and write. Arrays are compressed npz without pickled objects: opening a stranger's store runs
+nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from evogen.experiment.cells import Cell, Outcome
+
+#: Marks an SQLite file as ours: "evog".
+APPLICATION_ID = int.from_bytes(b"evog", "big")
+
+SCHEMA_VERSION = 1
+
+#: One statement each.
+SCHEMA = (
+    """
+    CREATE TABLE cells (
+        key            TEXT PRIMARY KEY,  -- hash of spec
+        problem        TEXT NOT NULL,     -- label
+        algorithm      TEXT NOT NULL,     -- label
+        seed           INTEGER NOT NULL,
+        pop_size       INTEGER NOT NULL,
+        budget         INTEGER NOT NULL,  -- evaluations
+        spec           TEXT NOT NULL,     -- JSON: everything that determines the result
+        status         TEXT NOT NULL CHECK (status IN ('done', 'failed')),
+        error          TEXT,
+        traceback      TEXT,
+        warnings       TEXT NOT NULL,     -- JSON list
+        n_var          INTEGER,
+        n_obj          INTEGER,
+        n_eval         INTEGER,
+        n_nonfinite    INTEGER,
+        cpu_seconds    REAL,
+        wall_seconds   REAL,
+        igd            REAL,
+        igd_plus       REAL,
+        hv             REAL,
+        reference      TEXT NOT NULL,     -- JSON: what the indicators were measured against
+        machine        TEXT NOT NULL,     -- JSON: versions, system
+        finished_at    TEXT NOT NULL      -- UTC, ISO 8601
+    )
+    """,
+    """
+    CREATE INDEX cells_by_label ON cells (problem, algorithm, seed)
+    """,
+    """
+    CREATE TABLE labels (                 -- order of rows and columns in tables
+        kind      TEXT NOT NULL CHECK (kind IN ('problem', 'algorithm')),
+        label     TEXT NOT NULL,
+        position  INTEGER NOT NULL,
+        PRIMARY KEY (kind, label)
+    )
+    """,
+    """
+    CREATE TABLE fronts (                 -- so that a report needs no problem classes
+        problem   TEXT NOT NULL,          -- JSON as in cells.spec
+        pop_size  INTEGER NOT NULL,
+        floor     REAL,                   -- IGD of pop_size well-spread points of the front
+        npz       BLOB,                   -- the true front, NULL when it is unknown
+        PRIMARY KEY (problem, pop_size)
+    )
+    """,
+    """
+    CREATE TABLE arrays (
+        key   TEXT NOT NULL REFERENCES cells (key) ON DELETE CASCADE,
+        name  TEXT NOT NULL,              -- 'result' or 'curves'
+        npz   BLOB NOT NULL,
+        PRIMARY KEY (key, name)
+    )
+    """,
+)
+
+#: For version k, the function that turns a store of version k into one of version k + 1. It runs
+#: inside the transaction that also raises the version: a store is migrated wholly or not at all.
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+
+
+class StoreError(Exception):
+    """A file that is no store, is damaged, or comes from a newer version."""
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """A row of the store, without its arrays; see `Cell` and `Outcome` for the fields."""
+
+    key: str
+    problem: str
+    algorithm: str
+    seed: int
+    pop_size: int
+    budget: int
+    spec: Mapping[str, Any]
+    status: str
+    error: str | None
+    traceback: str | None
+    warnings: list[str]
+    n_var: int | None
+    n_obj: int | None
+    n_eval: int | None
+    n_nonfinite: int | None
+    cpu_seconds: float | None
+    wall_seconds: float | None
+    igd: float | None
+    igd_plus: float | None
+    hv: float | None
+    reference: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    finished_at: str
+
+
+_COLUMNS = tuple(StoredCell.__dataclass_fields__)
+_JSON_COLUMNS = ("spec", "warnings", "reference", "machine")
+
+
+class Store:
+    """A campaign's cells on disk. A context manager.
+
+    Args:
+        path: The file; made when it is not there.
+        must_exist: Refuse to make a new one.
+
+    Raises:
+        FileNotFoundError: It (with `must_exist`) or its folder is not there.
+        StoreError: It is no store, is damaged, or was written by a newer version.
+    """
+
+    def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise StoreError(f"{self.path} is a folder; give the name of a file, e.g. runs.db")
+        if must_exist and not self.path.exists():
+            raise FileNotFoundError(f"there is no store {self.path}")
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {self.path.parent} for {self.path.name}")
+        self._check_header()
+        self._connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
+        try:
+            with self._clear_errors():
+                self._open()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def save(self, cell: Cell, outcome: Outcome) -> None:
+        """Write a finished cell, in the place of an earlier outcome of the same cell if any."""
+        row = {
+            "key": cell.key,
+            "problem": cell.problem.label,
+            "algorithm": cell.algorithm.label,
+            "seed": cell.seed,
+            "pop_size": cell.pop_size,
+            "budget": cell.n_eval,
+            "spec": cell.describe(),
+            "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **{name: getattr(outcome, name) for name in _COLUMNS if hasattr(outcome, name)},
+            **{name: outcome.indicators.get(name) for name in ("igd", "igd_plus", "hv")},
+        }
+        for name in _JSON_COLUMNS:
+            row[name] = _canonical(row[name])
+        places = ", ".join("?" for _ in _COLUMNS)
+        blobs = [(cell.key, name, _pack(arrays)) for name, arrays in outcome.arrays.items()]
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM cells WHERE key = ?", (cell.key,))
+            connection.execute(
+                f"INSERT INTO cells ({', '.join(_COLUMNS)}) VALUES ({places})",
+                [row[name] for name in _COLUMNS],
+            )
+            connection.executemany("INSERT INTO arrays VALUES (?, ?, ?)", blobs)
+
+    def relabel(self, cells: Sequence[Cell]) -> None:
+        """Give stored cells the labels that they have now."""
+        rows = [
+            {"problem": cell.problem.label, "algorithm": cell.algorithm.label, "key": cell.key}
+            for cell in cells
+        ]
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE cells SET problem = :problem, algorithm = :algorithm "
+                "WHERE key = :key AND (problem <> :problem OR algorithm <> :algorithm)",
+                rows,
+            )
+
+    def remember_order(self, kind: str, labels: Sequence[str]) -> None:
+        """Remember the order in which labels are to be shown; known ones keep their place.
+
+        Args:
+            kind: `"problem"` or `"algorithm"`.
+            labels: In order.
+        """
+        with self._transaction() as connection:
+            for label in labels:
+                connection.execute(
+                    "INSERT OR IGNORE INTO labels SELECT ?, ?, 1 + coalesce(max(position), 0) "
+                    "FROM labels WHERE kind = ?",
+                    (kind, label, kind),
+                )
+
+    def order(self, kind: str) -> list[str]:
+        """The labels of a kind in the order remembered."""
+        with self._clear_errors():
+            rows = self._connection.execute(
+                "SELECT label FROM labels WHERE kind = ? ORDER BY position", (kind,)
+            )
+            return [label for (label,) in rows]
+
+    def statuses(self) -> dict[str, str]:
+        """Key and status of every stored cell."""
+        with self._clear_errors():
+            return dict(self._connection.execute("SELECT key, status FROM cells"))
+
+    def cells(self, status: str | None = None) -> list[StoredCell]:
+        """Every stored cell, without arrays, in an order that does not depend on when it was run.
+
+        Args:
+            status: Only `"done"` or only `"failed"` ones.
+        """
+        query = f"SELECT {', '.join(_COLUMNS)} FROM cells"
+        with self._clear_errors():
+            if status is None:
+                rows = self._connection.execute(
+                    f"{query} ORDER BY problem, algorithm, seed, key"
+                ).fetchall()
+            else:
+                rows = self._connection.execute(
+                    f"{query} WHERE status = ? ORDER BY problem, algorithm, seed, key", (status,)
+                ).fetchall()
+            return [self._stored_cell(row) for row in rows]
+
+    def arrays(self, key: str, name: str) -> dict[str, np.ndarray]:
+        """Arrays of one cell.
+
+        Args:
+            key: The cell's key.
+            name: `"result"` (X, F, CV, ... of the final population) or `"curves"`.
+
+        Raises:
+            KeyError: The cell has none of that name.
+            StoreError: They are damaged.
+        """
+        with self._clear_errors():
+            row = self._connection.execute(
+                "SELECT npz FROM arrays WHERE key = ? AND name = ?", (key, name)
+            ).fetchone()
+        if row is None:
+            raise KeyError(f"{self.path} holds no {name!r} of the cell {key}")
+        return self._unpack(row[0], f"{name!r} of the cell {key}")
+
+    def save_front(
+        self,
+        problem: Mapping[str, Any],
+        pop_size: int,
+        front: np.ndarray | None,
+        floor: float | None,
+    ) -> None:
+        """Keep a problem's true front and floor.
+
+        Args:
+            problem: The problem as in `StoredCell.spec["problem"]`.
+            pop_size: The population size that the floor is for.
+            front: Points `(n, n_obj)`, or None when unknown.
+            floor: See `evogen.experiment.floor`.
+        """
+        blob = None if front is None else _pack({"front": front})
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO fronts VALUES (?, ?, ?, ?)",
+                (_canonical(problem), pop_size, floor, blob),
+            )
+
+    def front(
+        self, problem: Mapping[str, Any], pop_size: int
+    ) -> tuple[np.ndarray | None, float | None]:
+        """A problem's true front `(n, n_obj)` and floor; each None where it is unknown.
+
+        Args:
+            problem: The problem as in `StoredCell.spec["problem"]`.
+            pop_size: The population size that the floor is for.
+        """
+        with self._clear_errors():
+            row = self._connection.execute(
+                "SELECT floor, npz FROM fronts WHERE problem = ? AND pop_size = ?",
+                (_canonical(problem), pop_size),
+            ).fetchone()
+        if row is None:
+            return None, None
+        return (None if row[1] is None else self._unpack(row[1], "the true front")["front"]), row[0]
+
+    def has_front(self, problem: Mapping[str, Any], pop_size: int) -> bool:
+        """Whether `save_front` was called for a problem."""
+        with self._clear_errors():
+            row = self._connection.execute(
+                "SELECT 1 FROM fronts WHERE problem = ? AND pop_size = ?",
+                (_canonical(problem), pop_size),
+            ).fetchone()
+        return row is not None
+
+    def _unpack(self, blob: bytes, what: str) -> dict[str, np.ndarray]:
+        try:
+            return _unpack(blob)
+        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise StoreError(f"{self.path} is damaged: {what} cannot be read ({error})") from error
+
+    def _check_header(self) -> None:
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            return
+        with self.path.open("rb") as file:
+            if file.read(16) != b"SQLite format 3\0":
+                raise StoreError(f"{self.path} is no store: it is not an SQLite file")
+
+    def _open(self) -> None:
+        connection = self._connection
+        connection.execute("PRAGMA foreign_keys = ON")
+        marks = self._marks()
+        if marks[0] not in (0, APPLICATION_ID) or (marks[0] == 0 and self._has_tables()):
+            raise StoreError(f"{self.path} is no store: it is an SQLite file of something else")
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise StoreError(f"{self.path} is damaged: {problem}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # With WAL, a power cut can lose the last transactions but not the file; cells that were
+        # reported as stored should stay stored, and one sync per cell is cheap.
+        connection.execute("PRAGMA synchronous = FULL")
+        with self._transaction():
+            self._prepare(*self._marks())
+
+    def _prepare(self, application_id: int, version: int) -> None:
+        """Make the tables in a new file, or bring an older one up to date."""
+        connection = self._connection
+        if application_id == 0:
+            for statement in SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            version = SCHEMA_VERSION
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path} was written by a newer evogen (schema {version}, this one reads up "
+                f"to {SCHEMA_VERSION}); update evogen"
+            )
+        while version < SCHEMA_VERSION:
+            MIGRATIONS[version](connection)
+            version += 1
+        connection.execute(f"PRAGMA user_version = {version}")
+
+    def _marks(self) -> tuple[int, int]:
+        names = ("application_id", "user_version")
+        marks = [self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+        return marks[0], marks[1]
+
+    def _has_tables(self) -> bool:
+        return self._connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+
+    def _stored_cell(self, row: tuple[Any, ...]) -> StoredCell:
+        values = dict(zip(_COLUMNS, row, strict=True))
+        try:
+            for name in _JSON_COLUMNS:
+                values[name] = json.loads(values[name])
+        except ValueError as error:
+            raise StoreError(f"{self.path} is damaged: {error}") from error
+        return StoredCell(**values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._clear_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self.path} cannot be used: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path} is damaged: {error}") from error
+
+
+def _canonical(values: Any) -> str:
+    return json.dumps(values, sort_keys=True)
+
+
+def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    if any(values.dtype.hasobject for values in arrays.values()):
+        raise TypeError("arrays of objects cannot be stored")
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _unpack(blob: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(blob), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

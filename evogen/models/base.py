@@ -1,0 +1,372 @@
+"""What every generative model is: something that can fit and sample.
+
+`GenerativeModel` checks data, scales it, seeds random numbers and keeps the learned state in a
+form that can be copied and saved.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from os import PathLike
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from evogen.models import serialization
+from evogen.models.checks import as_rows, check_number, resolve_device, take_tensor
+from evogen.models.rng import seeded_generator
+from evogen.models.scaling import Scaler, ScalerKind
+from evogen.models.training import Callback
+
+ModelT = TypeVar("ModelT", bound="GenerativeModel")
+
+
+@dataclass
+class Rows:
+    """The data of one fit.
+
+    Attributes:
+        x: What is learned, `(n, d)`.
+        condition: What it is conditioned on, `(n, c)`, or None.
+        negative: Examples of what x is not, `(m, d)`, or None.
+    """
+
+    x: Tensor
+    condition: Tensor | None = None
+    negative: Tensor | None = None
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class GenerativeModel(ABC):
+    """Learns a distribution from rows of numbers and samples from it.
+
+    A subclass is a dataclass whose fields are its parameters, stored unchanged. It says in
+    `build` what its learned state is, learns it in `learn`, and samples in `generate`; data come
+    to these scaled, on the model's device, in its `dtype`.
+
+    Attributes:
+        normalize: Whether features and conditions are scaled per feature by the data of each fit.
+        device: "cpu", "cuda", "cuda:N", or "auto"; looked at in the first fit.
+        random_state: Seed (>= 0) used when a call is given no generator. Calls follow one another
+            in one stream: a second `sample` gives other rows than the first.
+        n_features_: Number of columns d of the data; None before the first fit.
+        n_condition_: Number of columns of the condition, 0 without one.
+        buffers_: Learned tensors other than network weights, by name.
+    """
+
+    dtype: ClassVar[torch.dtype] = torch.float32
+    """In which precision `learn` and `generate` work."""
+
+    normalize: bool = True
+    device: str = "cpu"
+    random_state: int = 0
+
+    def __post_init__(self) -> None:
+        self.check_params()
+        self.reset()
+
+    # What a model provides.
+
+    def check_params(self) -> None:
+        """Raises TypeError or ValueError for a parameter that cannot be right."""
+        check_number("random_state", self.random_state, low=0, integer=True)
+
+    @abstractmethod
+    def build(self, generator: torch.Generator | None) -> None:
+        """Creates the learned state for `n_features_` and `n_condition_`.
+
+        Args:
+            generator: Source of initial weights, or None if they will be loaded.
+        """
+
+    @abstractmethod
+    def learn(
+        self,
+        rows: Rows,
+        *,
+        n_steps: int | None,
+        generator: torch.Generator,
+        callback: Callback | None,
+    ) -> None:
+        """Learns from scaled rows, starting from the present state."""
+
+    @abstractmethod
+    def generate(self, n: int, condition: Tensor | None, generator: torch.Generator) -> Tensor:
+        """Samples `(n, d)` in scaled units, given a scaled condition `(n, c)`."""
+
+    def buffer_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Names and shapes of `buffers_`; None for a size that the data decide."""
+        return {}
+
+    @property
+    def scaler_kind(self) -> ScalerKind:
+        """How the data are scaled; see `Scaler.from_data`."""
+        return "standard" if self.normalize else "none"
+
+    @property
+    def condition_optional(self) -> bool:
+        """Whether a model fitted with a condition can also sample without one."""
+        return False
+
+    # What a user calls.
+
+    def fit(
+        self: ModelT,
+        x: Any,
+        condition: Any = None,
+        *,
+        n_steps: int | None = None,
+        generator: torch.Generator | None = None,
+        callback: Callback | None = None,
+    ) -> ModelT:
+        """Learns from data; called again, it goes on from where it was (`reset` starts anew).
+
+        Args:
+            x: Data `(n, d)`, tensor or array, n >= 1.
+            condition: `(n, c)` or None.
+            n_steps: Number of training steps; None for the parameter of the same name.
+            generator: Source of all random numbers; None for the model's own.
+            callback: Called after each step with its number and the losses; true stops.
+
+        Returns:
+            self.
+
+        Raises:
+            TypeError: x or condition does not hold real numbers.
+            ValueError: A wrong shape, no rows, NaN or inf, another number of columns than in
+                earlier fits, or an unknown device.
+
+        Warns:
+            TrainingDiverged: The last good weights were restored.
+        """
+        rows = self.check_rows(x, condition)
+        return self.fit_rows(rows, n_steps=n_steps, generator=generator, callback=callback)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, condition: Any = None, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draws samples, always finite.
+
+        Args:
+            n: How many, >= 0.
+            condition: `(n, c)`, or one row `(1, c)` for all, if the model was fitted with one.
+            generator: Source of random numbers; None for the model's own.
+
+        Returns:
+            Float32 `(n, d)` on the model's device, in the units of the data.
+
+        Raises:
+            RuntimeError: The model is not fitted.
+            ValueError: A condition is missing, superfluous or of a wrong shape; n < 0.
+        """
+        check_number("n", n, low=0, integer=True)
+        self.check_fitted()
+        given = self.prepare_condition(condition, int(n))
+        if n == 0:
+            return torch.zeros(0, self.n_features_ or 0, device=self.device_)
+        x = self.generate(int(n), given, self.own_generator(generator))
+        return self.scaler_.denormalize(x)
+
+    def reset(self) -> None:
+        """Forgets everything learned, and starts the random stream again."""
+        self.n_features_: int | None = None
+        self.device_ = torch.device("cpu")
+        self.n_condition_ = 0
+        self.n_calls_ = 0
+        self.n_steps_ = 0
+        self.buffers_: dict[str, Tensor] = {}
+        self.losses_: dict[str, Tensor] = {}
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's arguments as they were given."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+    def __repr__(self) -> str:
+        changed = [
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in fields(self)
+            if f.init and getattr(self, f.name) != f.default
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the model, with its optimizer state, to one safetensors file."""
+        self.check_fitted()
+        serialization.save_model(self, path)
+
+    # Data on their way in.
+
+    def check_fitted(self) -> None:
+        """Raises RuntimeError before the first fit."""
+        if self.n_features_ is None:
+            raise RuntimeError(f"this {type(self).__name__} is not fitted yet; call fit(x) first")
+
+    def own_generator(self, generator: torch.Generator | None) -> torch.Generator:
+        """The given generator, or a new one for the next call in the model's own stream."""
+        if generator is not None:
+            return generator
+        self.n_calls_ += 1
+        return seeded_generator(self.random_state, self.n_calls_)
+
+    def check_rows(self, x: Any, condition: Any, negative: Any = None) -> Rows:
+        """Checks the data of a fit; see `fit` for what is raised."""
+        known = self.n_features_ is not None
+        hint = ", as in earlier fits (reset() starts anew)"
+        x = as_rows("x", x, n_columns=self.n_features_, hint=hint)
+        if x.shape[0] == 0:
+            raise ValueError("x must have at least one row; got 0")
+        if known and (condition is not None) != (self.n_condition_ > 0):
+            word = "a" if self.n_condition_ else "no"
+            raise ValueError(f"earlier fits had {word} condition; reset() starts anew")
+        if condition is not None:
+            condition = as_rows(
+                "condition", condition, n_columns=self.n_condition_ or None, hint=hint
+            )
+            if condition.shape[0] != x.shape[0]:
+                raise ValueError(
+                    f"condition must have as many rows as x ({x.shape[0]}); "
+                    f"got {condition.shape[0]}"
+                )
+        if negative is not None:
+            if condition is not None:
+                raise ValueError("negative cannot be combined with a condition")
+            negative = as_rows("negative", negative, n_columns=x.shape[1])
+            negative = negative if negative.shape[0] else None
+        return Rows(x, condition, negative)
+
+    def fit_rows(
+        self: ModelT,
+        rows: Rows,
+        *,
+        n_steps: int | None = None,
+        generator: torch.Generator | None = None,
+        callback: Callback | None = None,
+    ) -> ModelT:
+        """`fit` on data that are already checked."""
+        known = self.n_features_ is not None
+        device = self.device_ if known else resolve_device(self.device)
+        if n_steps is not None:
+            check_number("n_steps", n_steps, low=0, integer=True)
+        generator = self.own_generator(generator)
+        rows = Rows(
+            rows.x.to(device),
+            None if rows.condition is None else rows.condition.to(device),
+            None if rows.negative is None else rows.negative.to(device),
+        )
+        everything = rows.x if rows.negative is None else torch.cat((rows.x, rows.negative))
+        self.scaler_ = Scaler.from_data(everything, self.scaler_kind)
+        normal = replace(rows, x=self.scaler_.normalize(rows.x).to(self.dtype))
+        if rows.condition is not None:
+            kind: ScalerKind = "standard" if self.normalize else "none"
+            self.condition_scaler_ = Scaler.from_data(rows.condition, kind)
+            normal.condition = self.condition_scaler_.normalize(rows.condition).to(self.dtype)
+        if rows.negative is not None:
+            normal.negative = self.scaler_.normalize(rows.negative).to(self.dtype)
+        if not known:
+            self.n_features_ = rows.x.shape[1]
+            self.n_condition_ = 0 if rows.condition is None else rows.condition.shape[1]
+            self.device_ = device
+            self.build(generator)
+        self.learn(normal, n_steps=n_steps, generator=generator, callback=callback)
+        # A file keeps no strides, and they decide the last bits of a product.
+        self.buffers_ = {name: value.contiguous() for name, value in self.buffers_.items()}
+        return self
+
+    def prepare_x(self, x: Any, *, name: str = "x") -> Tensor:
+        """Checks rows `(n, d)` in the user's units and scales them."""
+        rows = as_rows(name, x, n_columns=self.n_features_).to(self.device_)
+        return self.scaler_.normalize(rows).to(self.dtype)
+
+    def prepare_condition(self, condition: Any, n: int) -> Tensor | None:
+        """Checks a condition for n rows, scales it and repeats a single row n times."""
+        if condition is None:
+            if self.n_condition_ and not self.condition_optional:
+                raise ValueError(
+                    f"this model was fitted with a condition of {self.n_condition_} columns; "
+                    "condition must be given"
+                )
+            return None
+        if not self.n_condition_:
+            raise ValueError("condition must be None: this model was fitted without one")
+        given = as_rows("condition", condition, n_columns=self.n_condition_)
+        if given.shape[0] not in (1, n):
+            raise ValueError(f"condition must have {n} rows, or one for all; got {given.shape[0]}")
+        scaled = self.condition_scaler_.normalize(given.to(self.device_))
+        return scaled.to(self.dtype).expand(n, -1)
+
+    # The learned state as tensors and numbers: for files, deep copies and pickles.
+
+    def state_numbers(self) -> dict[str, int]:
+        """The counters that belong to the learned state."""
+        return {
+            "n_features": self.n_features_ or 0,
+            "n_condition": self.n_condition_,
+            "n_calls": self.n_calls_,
+            "n_steps": self.n_steps_,
+        }
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """All learned tensors by name; empty before the first fit."""
+        if self.n_features_ is None:
+            return {}
+        state = {f"buffers.{name}": value for name, value in self.buffers_.items()}
+        scalers = [("scaler", self.scaler_)]
+        if self.n_condition_:
+            scalers.append(("condition_scaler", self.condition_scaler_))
+        for name, scaler in scalers:
+            for part in ("shift", "scale", "varies"):
+                state[f"{name}.{part}"] = getattr(scaler, part)
+        return state
+
+    def restore(self, numbers: Mapping[str, int], tensors: Mapping[str, Tensor]) -> None:
+        """Takes over a state given by `state_numbers` and `state_tensors`.
+
+        Raises:
+            ValueError: A tensor is missing, superfluous, of a wrong shape, or not finite.
+        """
+        self.reset()
+        self.n_calls_, self.n_steps_ = numbers["n_calls"], numbers["n_steps"]
+        if not numbers["n_features"]:
+            return
+        self.n_features_, self.n_condition_ = numbers["n_features"], numbers["n_condition"]
+        self.device_ = resolve_device(self.device)
+        # Copied, so that neither a file's memory map nor another model stays behind the tensors.
+        left = {name: tensor.to(self.device_, copy=True) for name, tensor in tensors.items()}
+        self.scaler_ = self._take_scaler(left, "scaler", self.n_features_)
+        if self.n_condition_:
+            self.condition_scaler_ = self._take_scaler(left, "condition_scaler", self.n_condition_)
+        self.take_state(left)
+        if left:
+            raise ValueError(f"unexpected tensor {min(left)!r} in the state of {self!r}")
+
+    def take_state(self, left: dict[str, Tensor]) -> None:
+        """Takes its tensors out of `left`; the scalers are already taken."""
+        for name, shape in self.buffer_shapes().items():
+            self.buffers_[name] = take_tensor(left, f"buffers.{name}", shape)
+
+    @staticmethod
+    def _take_scaler(left: dict[str, Tensor], name: str, size: int) -> Scaler:
+        parts = [take_tensor(left, f"{name}.{part}", (size,)) for part in ("shift", "scale")]
+        varies = take_tensor(left, f"{name}.varies", (size,))
+        if not bool((parts[1] > 0).all()) or varies.dtype != torch.bool:
+            raise ValueError(f"tensors of {name!r} must be a positive scale and a boolean mask")
+        return Scaler(parts[0].double(), parts[1].double(), varies)
+
+    def __getstate__(self) -> dict[str, Any]:
+        tensors = {k: v.detach().clone() for k, v in self.state_tensors().items()}
+        return {
+            "params": self.get_params(),
+            "numbers": self.state_numbers(),
+            "tensors": tensors,
+            "losses": dict(self.losses_),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state["params"].items():
+            setattr(self, name, value)
+        self.restore(state["numbers"], state["tensors"])
+        self.losses_ = state["losses"]

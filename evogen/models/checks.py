@@ -1,0 +1,141 @@
+"""Checks of arguments, data and tensors, each with one clear sentence when they fail."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Raises a ValueError that names the argument, the value and the choices, the near one first.
+
+    Args:
+        name: The argument's name.
+        value: What was given.
+        choices: What would be right.
+    """
+    if value in choices:
+        return
+    words = [choice for choice in choices if isinstance(choice, str)]
+    near = difflib.get_close_matches(str(value), words, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(repr(choice) for choice in choices)
+    raise ValueError(f"{name} must be one of {listed}; got {value!r}{hint}")
+
+
+def as_rows(name: str, value: Any, *, n_columns: int | None = None, hint: str = "") -> Tensor:
+    """Checks a table of numbers and returns it as a float64 tensor `(n, d)`.
+
+    Args:
+        name: The argument's name, for messages.
+        value: A tensor, an array, or nested sequences of numbers.
+        n_columns: Number of columns required, if any.
+        hint: Why so many, for the message.
+
+    Raises:
+        TypeError: It does not hold real numbers.
+        ValueError: Wrong number of dimensions or columns, or a number that is not finite in
+            float32.
+    """
+    try:
+        rows = value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} must be a table of real numbers; got {type(value).__name__}"
+        ) from error
+    if rows.is_complex():
+        raise TypeError(f"{name} must hold real numbers; got {rows.dtype}")
+    if rows.ndim != 2:
+        raise ValueError(f"{name} must have shape (n, d); got shape {tuple(rows.shape)}")
+    if n_columns is not None and rows.shape[1] != n_columns:
+        raise ValueError(f"{name} must have {n_columns} columns{hint}; got {rows.shape[1]}")
+    if rows.shape[1] == 0:
+        raise ValueError(f"{name} must have at least one column; got shape {tuple(rows.shape)}")
+    rows = rows.double()
+    if not bool((rows.abs() <= torch.finfo(torch.float32).max).all()):
+        raise ValueError(f"{name} must be finite (in float32); it holds NaN, inf or larger numbers")
+    return rows
+
+
+def check_number(
+    name: str, value: Any, *, low: float = -math.inf, high: float = math.inf, integer: bool = False
+) -> None:
+    """Checks that a number lies in [low, high].
+
+    Raises:
+        TypeError: It is not a number, or not an integer where one is needed.
+        ValueError: It is outside.
+    """
+    kind = (int, np.integer) if integer else (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        word = "an integer" if integer else "a number"
+        raise TypeError(f"{name} must be {word}; got {value!r}")
+    if not low <= value <= high:
+        upper = "" if high == math.inf else f" and at most {high}"
+        raise ValueError(f"{name} must be at least {low}{upper}; got {value!r}")
+
+
+def check_widths(name: str, value: Any) -> None:
+    """Checks a sequence of layer widths: integers in [1, 65536]."""
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{name} must be a tuple of layer widths; got {value!r}")
+    for width in value:
+        check_number(f"every width in {name}", width, low=1, high=1 << 16, integer=True)
+
+
+def check_betas(value: Any) -> None:
+    """Checks Adam's two decay rates: numbers in [0, 1)."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"betas must be a pair of numbers; got {value!r}")
+    for beta in value:
+        check_number("every number in betas", beta, low=0, high=math.nextafter(1, 0))
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device of a name: "cpu", "cuda", "cuda:N", or "auto" (a GPU where there is one).
+
+    Raises:
+        ValueError: Unknown name, or a GPU that torch does not see.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = str(device).partition(":")
+    if kind not in ("cpu", "cuda") or (index and (kind == "cpu" or not index.isdigit())):
+        check_choice("device", device, ("cpu", "auto", "cuda", "cuda:0"))
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {device!r} asked for, but torch sees {torch.cuda.device_count()} CUDA GPUs; "
+            "use 'auto' or 'cpu'"
+        )
+    return torch.device(device)
+
+
+def take_tensor(left: dict[str, Tensor], name: str, shape: tuple[int | None, ...]) -> Tensor:
+    """Takes a tensor of a name out of a dictionary after checking it.
+
+    Args:
+        left: Tensors by name.
+        name: The wanted one.
+        shape: The shape it must have; None for any size >= 1.
+
+    Raises:
+        ValueError: It is missing, of another shape, or not finite.
+    """
+    tensor = left.pop(name, None)
+    if tensor is None:
+        raise ValueError(f"tensor {name!r} is missing")
+    fits = tensor.ndim == len(shape) and all(
+        size >= 1 if want is None else size == want
+        for size, want in zip(tensor.shape, shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"tensor {name!r} must have shape {shape}; got {tuple(tensor.shape)}")
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"tensor {name!r} must be finite; it holds NaN or inf")
+    return tensor

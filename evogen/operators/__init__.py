@@ -1,0 +1,62 @@
+"""Generative operators for pymoo's slots: a model and its examples.
+
+Anything that can `fit` and `sample` becomes an operator; nothing here knows a model class.
+"""
+
+from evogen.operators.credit import SurvivalCredit
+from evogen.operators.duplicates import HashDuplicateElimination
+from evogen.operators.encoding import Encoding, repair_to_box
+from evogen.operators.examples import Elites, Examples, Improvement, Inverse, TrainingData
+from evogen.operators.inject import check_algorithm, consults_mating, inject
+from evogen.operators.mating import GenerativeMating
+from evogen.operators.reference import Constant, Copy, Differential, Uniform, Untrained
+from evogen.operators.slot import GenerativeFallback, ModelSlot
+from evogen.operators.solutions import Solutions, constrained_rank, crowding_distance
+from evogen.operators.survival import (
+    FastSPEA2Survival,
+    domination,
+    pairwise_distances,
+    spea2_fitness,
+    spea2_survivors,
+    truncate,
+)
+from evogen.operators.variation import (
+    GenerativeCrossover,
+    GenerativeMutation,
+    GenerativeSampling,
+)
+
+__all__ = [
+    "Constant",
+    "Copy",
+    "Differential",
+    "Elites",
+    "Encoding",
+    "Examples",
+    "FastSPEA2Survival",
+    "GenerativeCrossover",
+    "GenerativeFallback",
+    "GenerativeMating",
+    "GenerativeMutation",
+    "GenerativeSampling",
+    "HashDuplicateElimination",
+    "Improvement",
+    "Inverse",
+    "ModelSlot",
+    "Solutions",
+    "SurvivalCredit",
+    "TrainingData",
+    "Uniform",
+    "Untrained",
+    "check_algorithm",
+    "constrained_rank",
+    "consults_mating",
+    "crowding_distance",
+    "inject",
+    "repair_to_box",
+    "spea2_survivors",
+    "spea2_fitness",
+    "pairwise_distances",
+    "domination",
+    "truncate",
+]

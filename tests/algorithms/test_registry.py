@@ -1,0 +1,61 @@
+"""Algorithms by name."""
+
+import numpy as np
+import pytest
+from pymoo.optimize import minimize
+from pymoo.problems import get_problem
+
+from evogen.algorithms import get_algorithm, list_algorithms, register
+from evogen.operators import GenerativeMating
+
+SLOW = {"gmoea-published", "gmoea-as-coded"}
+SINGLE = {"ga", "de"}
+
+
+@pytest.mark.parametrize("name", sorted(set(list_algorithms()) - SINGLE - SLOW))
+def test_every_name_runs_and_repeats_itself_bit_for_bit(name):
+    problem = get_problem("zdt1", n_var=6)
+    runs = []
+    for _ in range(2):
+        algorithm = get_algorithm(name, problem, pop_size=20)
+        runs.append(minimize(problem, algorithm, ("n_eval", 120), seed=3))
+    assert np.array_equal(runs[0].F, runs[1].F)
+    assert np.isfinite(runs[0].F).all()
+
+
+@pytest.mark.parametrize("name", ["nsga2", "spea2", "immoea", "gmoea", "moead-de", "nsga2-ddpm"])
+def test_three_objectives_are_fine(name):
+    problem = get_problem("dtlz2", n_var=7, n_obj=3)
+    algorithm = get_algorithm(name, problem, pop_size=21)
+    res = minimize(problem, algorithm, ("n_eval", 126), seed=1)
+    assert res.F.shape[1] == 3
+
+
+def test_settings_reach_the_constructor():
+    problem = get_problem("zdt1")
+    assert get_algorithm("immoea", problem, pop_size=40, n_models=5).n_models == 5
+    operator = get_algorithm("nsga2-ddpm", problem, share=0.25).mating
+    assert isinstance(operator, GenerativeMating)
+    assert operator.share == 0.25
+
+
+def test_an_unknown_name_lists_near_ones():
+    with pytest.raises(ValueError, match=r"gmoea"):
+        get_algorithm("gmoae", get_problem("zdt1"))
+
+
+def test_a_multiobjective_method_refuses_one_objective_and_the_other_way_round():
+    with pytest.raises(ValueError, match="at least 2 objectives"):
+        get_algorithm("nsga2", get_problem("sphere"))
+    with pytest.raises(ValueError, match="takes 1 objective"):
+        get_algorithm("ga", get_problem("zdt1"))
+
+
+def test_too_small_a_population_is_refused():
+    with pytest.raises(ValueError, match="pop_size=2"):
+        get_algorithm("gmoea", get_problem("zdt1"), pop_size=2)
+
+
+def test_a_name_can_be_registered_once():
+    with pytest.raises(ValueError, match="registered already"):
+        register("nsga2", lambda problem, pop_size=100: None, "again")

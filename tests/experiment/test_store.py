@@ -1,0 +1,252 @@
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+
+from evogen.experiment import Cell, Outcome, Spec, Store, StoreError
+from evogen.experiment import store as store_module
+
+
+def cell(seed=1, problem="zdt1", algorithm="nsga2", **settings):
+    return Cell(Spec(problem, problem), Spec(algorithm, algorithm, settings), seed, 20, 100)
+
+
+def outcome(value=0.5, **changes):
+    arrays = {
+        "result": {"X": np.arange(6.0).reshape(3, 2), "F": np.ones((3, 2))},
+        "curves": {"n_eval": np.array([20.0, 40.0]), "igd": np.array([1.0, value])},
+    }
+    return Outcome(
+        "done",
+        n_var=2,
+        n_obj=2,
+        n_eval=100,
+        n_nonfinite=0,
+        cpu_seconds=0.1,
+        wall_seconds=0.2,
+        indicators={"igd": value, "igd_plus": value / 2, "hv": None},
+        reference={"hv_point": [1.1, 1.1]},
+        machine={"versions": {"evogen": "0"}},
+        arrays=arrays,
+        **changes,
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "runs.db") as store:
+        yield store
+
+
+def test_a_cell_comes_back_as_it_went_in(store):
+    store.save(cell(algorithm="gmoea", share=0.3), outcome(0.25, warnings=["careful"]))
+    with Store(store.path) as again:
+        (row,) = again.cells()
+        arrays = again.arrays(row.key, "result")
+        curves = again.arrays(row.key, "curves")
+    assert (row.problem, row.algorithm, row.seed) == ("zdt1", "gmoea", 1)
+    assert (row.pop_size, row.budget, row.n_eval) == (20, 100, 100)
+    assert (row.igd, row.igd_plus, row.hv) == (0.25, 0.125, None)
+    assert row.spec["algorithm"] == {"name": "gmoea", "settings": {"share": 0.3}}
+    assert row.reference == {"hv_point": [1.1, 1.1]}
+    assert row.warnings == ["careful"]
+    assert np.array_equal(arrays["X"], np.arange(6.0).reshape(3, 2))
+    assert curves["igd"].tolist() == [1.0, 0.25]
+
+
+def test_infinite_indicators_are_kept(store):
+    store.save(cell(), outcome(np.inf))
+    assert store.cells()[0].igd == np.inf
+
+
+def test_a_failed_cell_keeps_its_traceback(store):
+    store.save(cell(), Outcome("failed", error="ValueError: no", traceback="Traceback ..."))
+    (row,) = store.cells("failed")
+    assert (row.error, row.traceback) == ("ValueError: no", "Traceback ...")
+    assert store.cells("done") == []
+    with pytest.raises(KeyError, match="holds no 'result'"):
+        store.arrays(row.key, "result")
+
+
+def test_saving_again_replaces_row_and_arrays(store):
+    store.save(cell(), outcome(0.5))
+    store.save(cell(), outcome(0.1))
+    (row,) = store.cells()
+    assert row.igd == 0.1
+    assert store.arrays(row.key, "curves")["igd"][-1] == 0.1
+    store.save(cell(), Outcome("failed", error="later"))
+    with pytest.raises(KeyError):
+        store.arrays(row.key, "curves")
+
+
+def test_a_save_that_fails_half_way_leaves_nothing(store):
+    bad = outcome()
+    bad.arrays["odd"] = {"X": np.array([{}], dtype=object)}
+    with pytest.raises(TypeError, match="arrays of objects"):
+        store.save(cell(), bad)
+    store._connection.execute("CREATE TRIGGER no BEFORE INSERT ON arrays BEGIN SELECT raise(ABORT, 'full'); END")
+    with pytest.raises(StoreError, match="full"):
+        store.save(cell(), outcome())
+    assert store.cells() == []
+
+
+def test_cells_come_in_an_order_that_does_not_depend_on_when_they_ran(tmp_path):
+    cells = [cell(seed, algorithm=a) for seed in (3, 1, 2) for a in ("b", "a")]
+    orders = []
+    for name, sequence in (("one.db", cells), ("two.db", cells[::-1])):
+        with Store(tmp_path / name) as store:
+            for c in sequence:
+                store.save(c, outcome())
+            orders.append([row.key for row in store.cells()])
+    assert orders[0] == orders[1]
+
+
+def test_two_processes_may_write_at_once(tmp_path):
+    with Store(tmp_path / "runs.db") as one, Store(tmp_path / "runs.db") as two:
+        one.save(cell(1), outcome())
+        two.save(cell(2), outcome())
+        one.save(cell(3), outcome())
+        assert len(one.statuses()) == len(two.statuses()) == 3
+
+
+def test_labels_keep_the_order_of_their_first_mention(store):
+    store.remember_order("algorithm", ["nsga2", "gmoea"])
+    store.remember_order("algorithm", ["spea2", "gmoea"])
+    store.remember_order("problem", ["zdt1"])
+    assert store.order("algorithm") == ["nsga2", "gmoea", "spea2"]
+    assert store.order("problem") == ["zdt1"]
+
+
+def test_relabelling_changes_labels_only(store):
+    store.save(cell(share=0.5), outcome())
+    renamed = Cell(Spec("ZDT1", "zdt1"), Spec("half", "nsga2", {"share": 0.5}), 1, 20, 100)
+    assert renamed.key == cell(share=0.5).key
+    store.relabel([renamed])
+    (row,) = store.cells()
+    assert (row.problem, row.algorithm, row.igd) == ("ZDT1", "half", 0.5)
+
+
+def test_fronts_are_kept_by_problem_and_population(store):
+    spec = cell().problem.describe()
+    assert not store.has_front(spec, 20)
+    assert store.front(spec, 20) == (None, None)
+    store.save_front(spec, 20, np.eye(2), 0.01)
+    store.save_front(spec, 50, None, None)
+    front, floor = store.front(spec, 20)
+    assert np.array_equal(front, np.eye(2))
+    assert floor == 0.01
+    assert store.has_front(spec, 50)
+    assert store.front(spec, 50) == (None, None)
+
+
+def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("these are not results, they are notes")
+    with pytest.raises(StoreError, match="not an SQLite file"):
+        Store(text)
+    assert text.read_text().startswith("these are not")
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE songs (name TEXT)")
+    before = other.read_bytes()
+    with pytest.raises(StoreError, match="SQLite file of something else"):
+        Store(other)
+    assert other.read_bytes() == before
+    with pytest.raises(StoreError, match="is a folder"):
+        Store(tmp_path)
+
+
+def test_a_missing_file_or_folder_is_said_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no store"):
+        Store(tmp_path / "runs.db", must_exist=True)
+    assert not (tmp_path / "runs.db").exists()
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        Store(tmp_path / "nowhere" / "runs.db")
+
+
+def test_a_damaged_file_is_detected(tmp_path):
+    path = tmp_path / "runs.db"
+    with Store(path) as store:
+        for seed in range(30):
+            store.save(cell(seed), outcome())
+    raw = bytearray(path.read_bytes())
+    for start in range(4096, len(raw), 4096):
+        raw[start : start + 64] = b"\xff" * 64
+    path.write_bytes(raw)
+    with pytest.raises(StoreError, match="damaged"):
+        Store(path)
+
+
+def test_a_truncated_file_is_detected(tmp_path):
+    path = tmp_path / "runs.db"
+    with Store(path) as store:
+        for seed in range(30):
+            store.save(cell(seed), outcome())
+    path.write_bytes(path.read_bytes()[: 4096 * 2 + 100])
+    with pytest.raises(StoreError, match="damaged"), Store(path) as store:
+        store.cells()
+
+
+def test_damaged_arrays_are_detected(store):
+    store.save(cell(), outcome())
+    key = cell().key
+    (blob,) = store._connection.execute("SELECT npz FROM arrays WHERE name = 'result'").fetchone()
+    for bad in (blob[: len(blob) // 2], b"", b"\x00" * 100, bytes([blob[0]]) + blob[:40]):
+        store._connection.execute("UPDATE arrays SET npz = ?", (bad,))
+        with pytest.raises(StoreError, match="'result' of the cell"):
+            store.arrays(key, "result")
+
+
+def test_pickled_arrays_of_a_hostile_store_are_not_opened(store):
+    import io
+
+    store.save(cell(), outcome())
+    buffer = io.BytesIO()
+    np.savez(buffer, X=np.array([{"a": 1}], dtype=object))
+    store._connection.execute("UPDATE arrays SET npz = ?", (buffer.getvalue(),))
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.arrays(cell().key, "result")
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path):
+    path = tmp_path / "runs.db"
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {store_module.SCHEMA_VERSION + 1}")
+    with pytest.raises(StoreError, match="newer evogen"):
+        Store(path)
+
+
+def test_an_older_store_is_migrated_wholly_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "runs.db"
+    with Store(path) as store:
+        store.save(cell(), outcome())
+    now = store_module.SCHEMA_VERSION
+
+    def add_column(connection):
+        connection.execute("ALTER TABLE cells ADD COLUMN memory REAL")
+
+    def fail(connection):
+        connection.execute("ALTER TABLE cells ADD COLUMN other REAL")
+        raise sqlite3.OperationalError("disk full")
+
+    monkeypatch.setattr(store_module, "SCHEMA_VERSION", now + 2)
+    monkeypatch.setattr(store_module, "MIGRATIONS", {now: add_column, now + 1: fail})
+    with pytest.raises(StoreError, match="disk full"):
+        Store(path)
+    monkeypatch.setattr(store_module, "SCHEMA_VERSION", now)
+    with Store(path) as store:
+        assert store._marks()[1] == now
+    monkeypatch.setattr(store_module, "SCHEMA_VERSION", now + 1)
+    with Store(path) as store:
+        assert store._marks()[1] == now + 1
+        assert len(store.cells()) == 1
+        assert store._connection.execute("SELECT memory FROM cells").fetchone() == (None,)
+
+
+def test_specs_and_machine_are_plain_json(store):
+    store.save(cell(), outcome())
+    row = store._connection.execute("SELECT spec, machine, reference FROM cells").fetchone()
+    assert json.loads(row[0])["seed"] == 1
+    assert json.loads(row[1])["versions"]["evogen"] == "0"
