@@ -211,17 +211,19 @@ def _ctp_greatest_distance(problem: Any) -> float:
     return 1.0 + sum(gains)
 
 
-def _ctp_tips(power: float, problem: Any, n: int) -> np.ndarray:
-    """CTP3-5: the feasible region touches the line theta = -0.2 pi in the tips of its tunnels.
+def _ctp_tips_front(power: float, problem: Any, n: int) -> np.ndarray:
+    """CTP3-5: the feasible region touches a line in the cusps of its tunnels.
 
-    On the line through (0, 1) a point at distance z is feasible where sin(10 pi z^c) = 0 (the limit
-    of feasible points in the tunnel); all else that is feasible lies above.
+    On the line from (0, 1) with slope -tan(0.2 pi) a point at distance z is the limit of feasible
+    points where sin(10 pi z^c) = 0; these tips are so sharp that no grid finds them. CTP5 has a
+    piece beside them, near (0, 1), where z^2 is flat.
     """
     theta = 0.2 * np.pi
     longest = 1.0 / np.cos(theta)
     k = np.arange(0, int(10.0 * longest**power) + 1)
     z = (k / 10.0) ** (1.0 / power)
-    return np.column_stack([z * np.cos(theta), 1.0 - z * np.sin(theta)])
+    tips = np.column_stack([z * np.cos(theta), 1.0 - z * np.sin(theta)])
+    return non_dominated(np.concatenate([tips, _ctp_front(problem, n)]))
 
 
 # --- DAS-CMOP (Fan et al. 2020) ------------------------------------------------------------------
@@ -399,8 +401,8 @@ CONSTRAINED_FRONTS: dict[type, Callable[[Any, int], np.ndarray | None]] = {
     multi.MW8: _mw8_front,
     multi.MW14: _mw14_front,
     **{getattr(multi, f"CTP{i}"): _ctp_front for i in (1, 2, 6, 7, 8)},
-    **{getattr(multi, f"CTP{i}"): partial(_ctp_tips, 1.0) for i in (3, 4)},
-    multi.CTP5: partial(_ctp_tips, 2.0),
+    **{getattr(multi, f"CTP{i}"): partial(_ctp_tips_front, 1.0) for i in (3, 4)},
+    multi.CTP5: partial(_ctp_tips_front, 2.0),
     **{getattr(multi, f"DASCMOP{i}"): _dascmop_front for i in range(1, 7)},
     **{getattr(multi, f"DASCMOP{i}"): _dascmop_front_3 for i in range(7, 10)},
     multi.BNH: partial(_set_image, _bnh_set),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import moocore
 import numpy as np
 import pymoo.problems.many as many
 import pymoo.problems.multi as multi
@@ -188,7 +189,7 @@ def _wfg_set(problem: Any, n: int) -> np.ndarray:
 
 
 def _kursawe_front(problem: Any, n: int) -> np.ndarray:
-    """Non-dominated points of a grid over the few values that a variable can have there.
+    """Non-dominated points of a grid over the few values a variable can have there, then refined.
 
     f1 grows with every |x_i| and f2 is a sum of h(x_i), h(x) = |x|^0.8 + 5 sin(x^3). So each x_i is
     one with a lower h than all values nearer to zero: 0, or within [argmin h, the first root of h].
@@ -198,12 +199,26 @@ def _kursawe_front(problem: Any, n: int) -> np.ndarray:
         return abs(x) ** 0.8 + 5.0 * np.sin(x**3)
 
     lowest = float(minimize_scalar(h, bounds=(-1.5, -1.0), method="bounded").x)
-    root = brentq(h, lowest, -0.1)
-    values = np.concatenate([[0.0], np.linspace(lowest, root, 80)])
+    values = np.concatenate([[0.0], np.linspace(lowest, brentq(h, lowest, -0.1), 40)])
+    step = values[2] - values[1]
     x = product_grid([values] * 3)
     # x_1 and x_3 play the same part.
-    f = problem.evaluate(x[x[:, 0] <= x[:, 2]], return_values_of=["F"])
+    x = x[x[:, 0] <= x[:, 2]]
+    moves = product_grid([np.array([-1.0, 0.0, 1.0])] * 3)
+    for _ in range(6):
+        f = problem.evaluate(x, return_values_of=["F"])
+        kept = moocore.is_nondominated(f)
+        x, f = x[kept], f[kept]
+        step /= 2.5
+        x = (x[_row_numbers(f, thin(f, 1000))][:, None, :] + step * moves).reshape(-1, 3)
+    f = np.concatenate([f, problem.evaluate(x, return_values_of=["F"])])
     return thin(non_dominated(f), n)
+
+
+def _row_numbers(f: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Where each of `rows` stands in the non-dominated `f`, whose first objectives differ."""
+    order = np.argsort(f[:, 0])
+    return order[np.searchsorted(f[order, 0], rows[:, 0])]
 
 
 # --- ZCAT (Zapotecas-Martinez, Coello Coello, Aguirre & Tanaka 2023) ------------------------------

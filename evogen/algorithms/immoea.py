@@ -154,6 +154,9 @@ class IMMOEA(GeneticAlgorithm):
         ValueError: Fewer individuals than sectors, or `n_models` < 1.
     """
 
+    pop_size: int
+    n_offsprings: int
+
     def __init__(
         self,
         pop_size: int = 100,

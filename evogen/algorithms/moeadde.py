@@ -35,6 +35,9 @@ class MOEADDE(GeneticAlgorithm):
         CR: Crossover rate.
     """
 
+    pop_size: int
+    n_offsprings: int
+
     def __init__(
         self,
         pop_size: int = 100,

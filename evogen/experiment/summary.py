@@ -115,9 +115,8 @@ def summarize(store: Store, *, baseline: str | None = None) -> Results:
     row_of = _labels(cells, lambda c: c.problem, _row_setting, store.order("problem"))
     column_of = _labels(cells, lambda c: c.algorithm, _column_setting, store.order("algorithm"))
     results = Results({}, list(dict.fromkeys(column_of.values())), None)
-    for identity, label in row_of.items():
-        del identity
-        results.rows.setdefault(label, Row(label, None, 0, 0))
+    for label in row_of.values():
+        results.rows[label] = Row(label, None, 0, 0)
     for cell in cells:
         row = results.rows[row_of[_identity(cell.problem, _row_setting(cell))]]
         row.spec, row.pop_size, row.budget = cell.spec["problem"], cell.pop_size, cell.budget
@@ -180,7 +179,7 @@ def _labels(
             for name in names
             if len({json.dumps(setting.get(name)) for setting in variants.values()}) > 1
         ]
-        for text, setting in sorted(variants.items(), key=lambda item: _natural(item[0])):
+        for text, setting in sorted(variants.items(), key=lambda v: (len(v[1]), _natural(v[0]))):
             told = ", ".join(f"{name}={setting[name]}" for name in differing if name in setting)
             suffix = (f" ({told})" if told else " (default)") if differing else ""
             unique[label, text] = label + suffix

@@ -288,7 +288,8 @@ class GenerativeMating(InfillCriterion):
         survived = self._credit_survivors(pop)
         self._known = self._learnable(pop, getattr(algorithm, "off", None))
         learnable = len(self._known) >= 2
-        if learnable and (not self.slot.fitted or len(self.log) % self.refit_every == 0):
+        due = not self.slot.fitted or len(self.log) % self.refit_every == 0
+        if learnable and due and self.share != 0:
             self.slot.fit(self.examples.training(self._known), random_state)
         share: Any = self.share
         if callable(self.share):

@@ -26,6 +26,21 @@ def nsga2(problem, pop_size, eta=15):
     return NSGA2(pop_size=pop_size, mutation=PM(eta=eta))
 
 
+def work(task):
+    """Something for a worker to do, or to fail at."""
+    if task == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task == "exit":
+        raise SystemExit(3)
+    if task == "raise":
+        raise ValueError("no such task")
+    if task == "unsendable":
+        return lambda: None
+    if task == "threads":
+        return {name: os.environ[name] for name in os.environ if name.endswith("NUM_THREADS")}
+    return os.getpid()
+
+
 class _Simple(Problem):
     def __init__(self):
         super().__init__(n_var=3, n_obj=2, xl=0.0, xu=1.0)
@@ -46,7 +61,7 @@ class Killing(_Simple):
 
 class Sick(_Simple):
     def _evaluate(self, x, out, *args, **kwargs):
-        super()._evaluate(x, out)
+        _Simple._evaluate(self, x, out)
         out["F"][x[:, 2] > 0.5] = np.nan
 
 

@@ -1,4 +1,5 @@
 import functools
+import hashlib
 import json
 
 import numpy as np
@@ -34,8 +35,12 @@ def test_the_key_does_not_depend_on_labels_or_the_order_of_settings():
 
 def test_the_key_is_the_same_in_every_version():
     # Stored cells are found again by it: a change would make all stores run anew.
+    text = (
+        '{"algorithm":{"name":"nsga2","settings":{}},"n_eval":5000,"pop_size":100,'
+        '"problem":{"name":"zdt1","settings":{"n_var":5}},"seed":1}'
+    )
     known = Cell(Spec("p", "zdt1", {"n_var": 5}), Spec("a", "nsga2"), 1, 100, 5000)
-    assert known.key == "6ddc7f5ab80b9d9a5fbd4b8bf1c98d9a"
+    assert known.key == hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def test_a_partial_counts_as_function_and_settings(parts):
@@ -61,7 +66,7 @@ def test_a_cell_runs_and_says_what_it_measured():
     assert outcome.status == "done"
     assert (outcome.n_var, outcome.n_obj, outcome.n_eval, outcome.n_nonfinite) == (5, 2, 60, 0)
     assert outcome.indicators["igd"] > 0
-    assert 0 < outcome.cpu_seconds
+    assert outcome.cpu_seconds > 0
     assert outcome.wall_seconds > 0
     assert outcome.reference["hv_point"] == [1.1, 1.1]
     result, curves = outcome.arrays["result"], outcome.arrays["curves"]
@@ -115,13 +120,16 @@ def test_warnings_are_kept_once_each_and_not_printed(capsys, parts):
 
 def test_mixed_variables_are_kept_as_text():
     from pymoo.core.mixed import MixedVariableGA
-
     from pymoo.core.problem import ElementwiseProblem
     from pymoo.core.variable import Choice, Integer, Real
 
     class Mixed(ElementwiseProblem):
         def __init__(self):
-            kinds = {"a": Real(bounds=(0, 1)), "b": Integer(bounds=(0, 5)), "c": Choice(options=["x", "y"])}
+            kinds = {
+                "a": Real(bounds=(0, 1)),
+                "b": Integer(bounds=(0, 5)),
+                "c": Choice(options=["x", "y"]),
+            }
             super().__init__(vars=kinds, n_obj=1)
 
         def _evaluate(self, x, out, *args, **kwargs):

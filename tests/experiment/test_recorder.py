@@ -43,7 +43,9 @@ def test_long_runs_are_thinned_evenly_and_keep_both_ends(n_gen):
 
 def test_recording_does_not_change_the_run():
     _, res = recorded(10)
-    assert np.array_equal(res.F, minimize(ZDT1(n_var=4), NSGA2(pop_size=8), ("n_gen", 10), seed=1).F)
+    assert np.array_equal(
+        res.F, minimize(ZDT1(n_var=4), NSGA2(pop_size=8), ("n_gen", 10), seed=1).F
+    )
 
 
 def test_moead_is_recorded_once_a_generation():

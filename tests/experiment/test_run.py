@@ -84,7 +84,9 @@ def test_callbacks_of_both_kinds_are_called_every_generation():
             self.data.setdefault("n_gen", []).append(algorithm.n_gen)
 
     seen = []
-    minimize(Box(), NSGA2(pop_size=8), ("n_gen", 3), seed=1, callback=lambda a: seen.append(a.n_gen))
+    minimize(
+        Box(), NSGA2(pop_size=8), ("n_gen", 3), seed=1, callback=lambda a: seen.append(a.n_gen)
+    )
     res = minimize(Box(), NSGA2(pop_size=8), ("n_gen", 3), seed=1, callback=Collect())
     assert seen == res.algorithm.callback.data["n_gen"] == [1, 2, 3]
 

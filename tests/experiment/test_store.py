@@ -85,7 +85,9 @@ def test_a_save_that_fails_half_way_leaves_nothing(store):
     bad.arrays["odd"] = {"X": np.array([{}], dtype=object)}
     with pytest.raises(TypeError, match="arrays of objects"):
         store.save(cell(), bad)
-    store._connection.execute("CREATE TRIGGER no BEFORE INSERT ON arrays BEGIN SELECT raise(ABORT, 'full'); END")
+    store._connection.execute(
+        "CREATE TRIGGER no BEFORE INSERT ON arrays BEGIN SELECT raise(ABORT, 'full'); END"
+    )
     with pytest.raises(StoreError, match="full"):
         store.save(cell(), outcome())
     assert store.cells() == []

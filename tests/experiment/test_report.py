@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from evogen.experiment import Campaign, Store, write_report
+from evogen.experiment.report import common_grid
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "runs.db"
+    campaign = Campaign(
+        ["zdt1", "dtlz2", "bnh"], ["nsga2", "spea2"], seeds=3, n_eval=48, pop_size=12, store=path
+    )
+    campaign.run(jobs=0, progress=False)
+    return campaign
+
+
+def test_a_report_has_tables_and_figures_for_every_problem(campaign, tmp_path):
+    with Store(campaign.store) as store:
+        written = write_report(store, tmp_path / "report")
+    names = {path.name for path in written}
+    assert names == {path.name for path in (tmp_path / "report").iterdir()}
+    for problem in ("zdt1", "dtlz2", "bnh"):
+        for kind in ("front", "convergence"):
+            assert {f"{kind}-{problem}.png", f"{kind}-{problem}.svg"} <= names
+    assert written[0].name == "table.md"
+    text = written[0].read_text()
+    assert "![front-zdt1](front-zdt1.png)" in text
+    assert "### IGD" in text
+    assert "### Hypervolume" in text
+    for path in written:
+        if path.suffix == ".png":
+            assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_report_needs_no_problem_classes(campaign, tmp_path, monkeypatch):
+    from evogen.experiment import lookup
+
+    def refuse():
+        raise AssertionError("a report must not build problems")
+
+    monkeypatch.setattr(lookup, "_problems", refuse)
+    with Store(campaign.store) as store:
+        assert len(write_report(store, tmp_path, formats=["png"])) == 2 + 6
+
+
+def test_the_same_store_gives_the_same_bytes(campaign, tmp_path):
+    with Store(campaign.store) as store:
+        one = write_report(store, tmp_path / "one", formats=["svg"])
+        two = write_report(store, tmp_path / "two", formats=["svg"])
+    for a, b in zip(one, two, strict=True):
+        assert a.read_bytes() == b.read_bytes(), a.name
+
+
+def test_curves_are_brought_to_common_evaluations_by_the_last_record():
+    runs = [
+        {"n_eval": np.array([10.0, 20.0]), "igd": np.array([5.0, 4.0])},
+        {"n_eval": np.array([15.0, 30.0]), "igd": np.array([3.0, 1.0])},
+    ]
+    grid, values = common_grid(runs, "igd")
+    assert grid.tolist() == [10, 15, 20, 30]
+    assert values[0].tolist() == [5, 5, 4, 4]
+    assert np.isnan(values[1, 0])
+    assert values[1, 1:].tolist() == [3, 3, 1]
