@@ -2,7 +2,7 @@
 
     python benchmarks/study.py run --store study.db --jobs 2            # about 40 CPU minutes
     python benchmarks/study.py run --store study.db --part published    # hours: 26,000 small steps
-    python benchmarks/study.py report --store study.db                  # writes benchmarks/results/
+    python benchmarks/study.py report --store study.db                  # tables, figures, README
 
 30 variables, population 100, 5,000 evaluations, 11 seeds. Interrupted, the same command goes on.
 """
@@ -15,9 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-from evogen.experiment import Campaign, Store
-from evogen.experiment.summary import Results, summarize
-from evogen.experiment.tables import cost_table, indicator_table, to_markdown, write_csv
+from evogen.experiment import (
+    Campaign,
+    Results,
+    Store,
+    cost_table,
+    indicator_table,
+    nondominated,
+    summarize,
+    to_markdown,
+    write_csv,
+)
+from evogen.experiment.report import common_grid
+from evogen.visualization import plot_convergence, plot_fronts, save_figure
 
 SETTING = {"n_var": 30}
 N_EVAL, POP_SIZE, SEEDS = 5000, 100, 11
@@ -34,7 +44,21 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "published": (["imf", "imf-shifted"], ["gmoea-published"]),
 }
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+MARKS = ("<!-- results: written by benchmarks/study.py report -->", "<!-- end of results -->")
+
+INTRODUCTION = """# Results
+
+Written by `python benchmarks/study.py report`, the runs by `python benchmarks/study.py run`:
+IMF1-10 and their shifted twins (offset seed 1), 30 variables, population 100, 5,000 evaluations,
+seeds 1 to 11; every run is in [`study.csv`](../benchmarks/results/study.csv). Marks: Wilcoxon
+rank-sum against the first column, Holm-corrected over the table. The IMF problems keep one end of
+their Pareto set in the lower corner of the box: read the column `...-corner` (all model offspring
+*are* that corner) before the others, and the twins beside the originals.
+
+What the tables say is summed up, losses included, in [findings](findings.md).
+"""
 
 
 def run(store: Path, parts: Sequence[str], jobs: int) -> None:
@@ -101,40 +125,88 @@ def break_even(store: Store, results: Results, algorithm: str, rival: str) -> li
     return lines
 
 
-def report(store_path: Path, out: Path) -> None:
-    """Write tables (Markdown) and all cells (CSV) of the study."""
-    out.mkdir(parents=True, exist_ok=True)
-    sections: list[str] = []
+def pages(store: Store, results: Results) -> list[str]:
+    """The sections of `docs/results.md`."""
+    sections = [INTRODUCTION]
+    tables = [
+        ("Methods", PARTS["main"][1], "nsga2"),
+        ("GMOEA: variants", ["gmoea", *PARTS["published"][1], "gmoea-as-coded"], "gmoea"),
+        ("GMOEA: the network against its nulls", ["gmoea", *PARTS["gmoea"][1]], "gmoea"),
+        (
+            "Diffusion operator against its nulls",
+            ["nsga2-ddpm", *PARTS["ddpm"][1]],
+            "nsga2-ddpm",
+        ),
+    ]
+    for title, algorithms, baseline in tables:
+        for rows in ("original", "shifted"):
+            part = select(results, rows, algorithms, baseline)
+            if len(part.algorithms) < 2 or not part.rows:
+                continue
+            sections.append(f"## {title}: {rows} problems\n")
+            indicators = ("igd", "igd_plus", "hv") if title == "Methods" else ("igd",)
+            sections += [to_markdown(indicator_table(part, name)) for name in indicators]
+    sections += ["## Cost\n", to_markdown(cost_table(results))]
+    for algorithm in ("gmoea", "nsga2-ddpm"):
+        lines = break_even(store, results, algorithm, "nsga2")
+        sections.append(
+            f"## Break-even of {algorithm} against nsga2\n\n"
+            "| problem | added CPU ms per generation | evaluations saved | "
+            "break-even cost of an evaluation, ms |\n|---|---|---|---|"
+            + "".join("\n| " + " | ".join(line) + " |" for line in lines)
+            + "\n"
+        )
+    return sections
+
+
+def draw(store: Store, results: Results, problem: str, out: Path) -> None:
+    """Fronts of the median runs, and IGD over evaluations, of one problem."""
+    label = next(r for r in results.rows if r.split()[0] == problem)
+    row = results.rows[label]
+    wanted = ["nsga2", "immoea", "gmoea-published", "gmoea", "nsga2-ddpm"]
+    fronts, curves = {}, {}
+    for algorithm in wanted:
+        cells = results.done.get((label, algorithm), [])
+        if not cells:
+            continue
+        median = sorted(cells, key=lambda c: c.igd)[len(cells) // 2]
+        fronts[algorithm] = nondominated(store.arrays(median.key, "result")["F"], None)
+        curves[algorithm] = common_grid([store.arrays(c.key, "curves") for c in cells], "igd")
+    title = f"{problem}: run of median IGD, {N_EVAL} evaluations"
+    save_figure(plot_fronts(fronts, row.front, title=title), out / f"fronts-{problem}.png")
+    title = f"{problem}: median and quartiles of {SEEDS} runs"
+    figure = plot_convergence(curves, title=title, floor=row.floor)
+    save_figure(figure, out / f"convergence-{problem}.png")
+
+
+def fill_readme(results: Results) -> None:
+    """Put the IGD tables of the methods between the marks of the README."""
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    tables = [
+        to_markdown(indicator_table(select(results, rows, PARTS["main"][1], "nsga2"), "igd"))
+        for rows in ("original", "shifted")
+    ]
+    filled = "\n".join([MARKS[0], "", *tables, MARKS[1]])
+    readme.write_text(before + filled + after, encoding="utf-8")
+
+
+def report(store_path: Path) -> None:
+    """Write `docs/results.md`, its figures, the README's tables, and every run as CSV."""
+    figures = ROOT / "docs" / "figures"
+    for folder in (RESULTS, figures):
+        folder.mkdir(parents=True, exist_ok=True)
     with Store(store_path, must_exist=True) as store:
         results = summarize(store, baseline="nsga2")
-        write_csv(results, out / "study.csv")
-        tables = [
-            ("Methods", ["nsga2", *BASELINES[1:], "gmoea", "nsga2-ddpm"], "nsga2"),
-            ("GMOEA: variants", ["gmoea", "gmoea-published", "gmoea-as-coded"], "gmoea"),
-            ("GMOEA: the network against its nulls", ["gmoea", *PARTS["gmoea"][1]], "gmoea"),
-            ("Diffusion operator against its nulls", ["nsga2-ddpm", *PARTS["ddpm"][1]],
-             "nsga2-ddpm"),
-        ]  # fmt: skip
-        for title, algorithms, baseline in tables:
-            for rows in ("original", "shifted"):
-                part = select(results, rows, algorithms, baseline)
-                if len(part.algorithms) < 2 or not part.rows:
-                    continue
-                sections.append(f"## {title}: {rows} problems\n")
-                for indicator in ("igd", "igd_plus", "hv"):
-                    sections.append(to_markdown(indicator_table(part, indicator)))
-        sections.append("## Cost\n")
-        sections.append(to_markdown(cost_table(results)))
-        for algorithm in ("gmoea", "nsga2-ddpm"):
-            sections.append(f"## Break-even of {algorithm} against nsga2\n")
-            sections.append(
-                "| problem | added CPU ms per generation | evaluations saved | "
-                "break-even cost of an evaluation, ms |\n|---|---|---|---|"
-            )
-            rows_ = break_even(store, results, algorithm, "nsga2")
-            sections[-1] += "".join("\n| " + " | ".join(line) + " |" for line in rows_) + "\n"
-    (out / "study.md").write_text("\n".join(sections), encoding="utf-8")
-    print(f"wrote {out / 'study.md'} and {out / 'study.csv'}")
+        write_csv(results, RESULTS / "study.csv")
+        (ROOT / "docs" / "results.md").write_text(
+            "\n".join(pages(store, results)), encoding="utf-8"
+        )
+        for problem in ("imf1", "imf1-shifted", "imf4", "imf4-shifted"):
+            draw(store, results, problem, figures)
+        fill_readme(results)
 
 
 def main() -> None:
@@ -144,12 +216,11 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("study.db"))
     parser.add_argument("--part", choices=tuple(PARTS), action="append")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     if args.command == "run":
         run(args.store, args.part or ["main", "gmoea", "ddpm"], args.jobs)
     else:
-        report(args.store, args.out)
+        report(args.store)
 
 
 if __name__ == "__main__":

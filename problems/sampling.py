@@ -137,16 +137,16 @@ def record_lows(
     record = np.inf
     for first, last in zip(edges[::2], edges[1::2] - 1, strict=True):
         start, end = x[first], x[last]
-        if first > 0 and value(x[first - 1]) > record > value(start):
+        if first > 0 and value(x[first - 1]) >= record > value(start):
             start = brentq(lambda at, r=record: value(at) - r, x[first - 1], start, xtol=1e-14)
             # There the function equals the record; it is lower only beyond.
             start += 1e-9 * step
         if last < n_grid - 1:
-            bounds = (max(low, x[last] - step), min(high, x[last] + step))
+            bounds = (max(low, end - step), min(high, end + step))
             found = minimize_scalar(
                 value, bounds=bounds, method="bounded", options={"xatol": 1e-12}
-            )
-            end = max(start, float(found.x))
+            ).x
+            end = max(start, float(found)) if value(found) < value(end) else end
         record = value(end)
         intervals.append((float(start), float(end)))
     return intervals

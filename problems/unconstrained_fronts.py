@@ -210,7 +210,7 @@ def _kursawe_front(problem: Any, n: int) -> np.ndarray:
         kept = moocore.is_nondominated(f)
         x, f = x[kept], f[kept]
         step /= 2.5
-        x = (x[_row_numbers(f, thin(f, 1000))][:, None, :] + step * moves).reshape(-1, 3)
+        x = (x[_row_numbers(f, thin(f, 2000))][:, None, :] + step * moves).reshape(-1, 3)
     f = np.concatenate([f, problem.evaluate(x, return_values_of=["F"])])
     return thin(non_dominated(f), n)
 

@@ -31,12 +31,13 @@ class RunningRange:
         self.low = np.full(n_columns, np.inf if low is None else low)
         self.high = np.full(n_columns, -np.inf if low is None else low)
 
-    def update(self, values: np.ndarray) -> None:
-        """Take the finite entries of `values` `(n, n_columns)` into account."""
-        if values.size:
-            finite = np.isfinite(values)
-            self.low = np.minimum(self.low, np.where(finite, values, np.inf).min(axis=0))
-            self.high = np.maximum(self.high, np.where(finite, values, -np.inf).max(axis=0))
+    def update(self, values: np.ndarray) -> bool:
+        """Take finite `values` `(n, n_columns)`, n >= 1, into account; whether a range grew."""
+        low, high = values.min(axis=0), values.max(axis=0)
+        if (low >= self.low).all() and (high <= self.high).all():
+            return False
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+        return True
 
     def penalty(self) -> np.ndarray:
         """Worse than everything seen: `high + (high - low)`, or `high + 1` for an empty range.
@@ -58,7 +59,7 @@ class GuardedEvaluator(Evaluator):
     - F: per objective, the worst finite value seen so far plus the range seen so far;
     - CV: likewise (the range starts at 0, so at least 1): the point counts as infeasible even
       where the problem has no constraints, hence it is never reported as an optimum;
-    - G and H: non-finite entries likewise, H by its magnitude.
+    - G and H: non-finite entries likewise (H by its magnitude; their ranges include 0).
 
     When worse values are seen later, the points replaced before are made worse too, so that they
     never overtake a real one. Finite rows are not touched: on a problem without non-finite values
@@ -97,36 +98,38 @@ class GuardedEvaluator(Evaluator):
         evaluated = self.inner.eval(problem, pop, *args, **kwargs)
         rows = evaluated if isinstance(evaluated, Population) else Population.create(evaluated)
         if len(rows):
-            self._guard(rows)
+            self._guard(problem, rows)
         return evaluated
 
-    def _guard(self, rows: Population) -> None:
-        values = {name: _matrix(rows.get(name), len(rows)) for name in ("F", "G", "H")}
+    def _guard(self, problem: Any, rows: Population) -> None:
+        names = ("F", "G", "H") if problem.has_constraints() else ("F",)
+        values = {name: _matrix(rows.get(name), len(rows)) for name in names}
         bad = ~np.all([np.isfinite(v).all(axis=1) for v in values.values()], axis=0)
-        untouched = ~bad & ~np.array([_is_replaced(row) for row in rows])
-        grown = self._observe(values, rows, untouched)
-        self.nonfinite.extend(rows[bad])
-        if grown:
-            for individual in filter(_is_replaced, self.nonfinite):
+        if self.nonfinite:
+            untouched = ~bad & ~np.array([_is_replaced(row) for row in rows])
+        else:
+            untouched = ~bad
+        if untouched.any():
+            grown = self._observe(values, rows, untouched)
+            for individual in filter(_is_replaced, self.nonfinite if grown else ()):
                 self._replace(individual)
-        for individual in rows[bad]:
-            self._replace(individual)
+        if bad.any():
+            self.nonfinite.extend(rows[bad])
+            for individual in rows[bad]:
+                self._replace(individual)
 
     def _observe(self, values: dict[str, np.ndarray], rows: Population, mask: np.ndarray) -> bool:
         """Widen the ranges by the rows that hold real values; whether a penalty has changed."""
-        if not mask.any():
-            return False
-        seen = {"F": values["F"], "G": values["G"], "H": np.abs(values["H"])}
-        seen = {name: matrix[mask] for name, matrix in seen.items()}
-        # Finite rows only: pymoo computes the violation on first access and keeps it.
-        seen["CV"] = _matrix(rows[mask].get("CV"), int(mask.sum()))
+        seen = {name: matrix[mask] for name, matrix in values.items()}
+        if len(seen) > 1:
+            seen["H"] = np.abs(seen["H"])
+            # Finite rows only: pymoo computes the violation on first access and keeps it.
+            seen["CV"] = _matrix(rows[mask].get("CV"), int(mask.sum()))
         grown = False
         for name, matrix in seen.items():
             if matrix.shape[1]:
                 tracked = self._range(name, matrix.shape[1])
-                before = tracked.penalty()
-                tracked.update(matrix)
-                grown = grown or bool(np.any(tracked.penalty() != before))
+                grown = tracked.update(matrix) or grown
         return grown
 
     def _range(self, name: str, n_columns: int) -> RunningRange:
