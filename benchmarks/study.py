@@ -169,7 +169,7 @@ def draw(store: Store, results: Results, problem: str, out: Path) -> None:
         cells = results.done.get((label, algorithm), [])
         if not cells:
             continue
-        median = sorted(cells, key=lambda c: c.igd)[len(cells) // 2]
+        median = sorted(cells, key=lambda c: np.inf if c.igd is None else c.igd)[len(cells) // 2]
         fronts[algorithm] = nondominated(store.arrays(median.key, "result")["F"], None)
         curves[algorithm] = common_grid([store.arrays(c.key, "curves") for c in cells], "igd")
     title = f"{problem}: run of median IGD, {N_EVAL} evaluations"

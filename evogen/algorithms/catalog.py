@@ -6,6 +6,8 @@ with hash duplicate elimination; SPEA2 with the fast truncation. What they retur
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from typing import Any
 
 from pymoo.algorithms.moo.ctaea import CTAEA
@@ -140,26 +142,48 @@ def _everyone() -> Examples:
     return Elites(fraction=1.0)
 
 
+def _agemoea(module: str, name: str) -> Any:
+    """A factory for pymoo's AGE-MOEA and AGE-MOEA2, which cannot be imported without numba."""
+
+    def build(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+        if importlib.util.find_spec("numba") is None:
+            raise ValueError(f"{name} needs numba: pip install 'evogen[agemoea]'")
+        cls = getattr(importlib.import_module(f"pymoo.algorithms.moo.{module}"), name)
+        return _by_population(cls)(problem, pop_size, **settings)
+
+    return build
+
+
 def _register_all() -> None:
     pymoo = {
-        "nsga2": (_by_population(NSGA2), "NSGA-II with SBX and PM (pymoo)"),
-        "nsga3": (_by_directions(NSGA3), "NSGA-III (pymoo)"),
-        "unsga3": (_by_directions(UNSGA3), "U-NSGA-III (pymoo)"),
-        "spea2": (_spea2, "SPEA2 with fast truncation (pymoo's survivors)"),
-        "smsemoa": (_by_population(SMSEMOA), "SMS-EMOA (pymoo)"),
-        "rvea": (_by_directions(RVEA), "RVEA (pymoo)"),
-        "ctaea": (_by_directions(CTAEA), "C-TAEA (pymoo)"),
-        "moead": (_by_directions(ParallelMOEAD), "MOEA/D, parallel form (pymoo)"),
-        "ga": (_single(GA), "single-objective genetic algorithm (pymoo)"),
-        "de": (_single(DE), "single-objective differential evolution (pymoo)"),
-        "gde3": (_gde3, "GDE3, multiobjective differential evolution (pymoo)"),
+        "nsga2": (_by_population(NSGA2), "NSGA-II with SBX and PM (pymoo)", NSGA2),
+        "nsga3": (_by_directions(NSGA3), "NSGA-III (pymoo)", NSGA3),
+        "unsga3": (_by_directions(UNSGA3), "U-NSGA-III (pymoo)", UNSGA3),
+        "spea2": (_spea2, "SPEA2 with fast truncation (pymoo's survivors)", SPEA2),
+        "smsemoa": (_by_population(SMSEMOA), "SMS-EMOA (pymoo)", SMSEMOA),
+        "rvea": (_by_directions(RVEA), "RVEA (pymoo)", RVEA),
+        "ctaea": (_by_directions(CTAEA), "C-TAEA (pymoo)", CTAEA),
+        "moead": (_by_directions(ParallelMOEAD), "MOEA/D, parallel form (pymoo)", ParallelMOEAD),
+        "ga": (_single(GA), "single-objective genetic algorithm (pymoo)", GA),
+        "de": (_single(DE), "single-objective differential evolution (pymoo)", DE),
+        "agemoea": (_agemoea("age", "AGEMOEA"), "AGE-MOEA (pymoo; needs numba)", None),
+        "agemoea2": (_agemoea("age2", "AGEMOEA2"), "AGE-MOEA2 (pymoo; needs numba)", None),
+        "gde3": (_gde3, "GDE3, multiobjective differential evolution (pymoo)", GDE3),
     }
     own = {
-        "moead-de": (_named(MOEADDE), "MOEA/D-DE (Li & Zhang 2009)"),
-        "immoea": (_named(IMMOEA), "IM-MOEA, inverse models per sector (Cheng et al. 2015)"),
-        "gmoea": (_gmoea(), "GMOEA with a GAN that learns steps from poor to good"),
-        "gmoea-published": (_gmoea(variant="published"), "GMOEA as published, errors repaired"),
-        "gmoea-as-coded": (_gmoea(variant="as-coded"), "GMOEA as in the authors' code"),
+        "moead-de": (_named(MOEADDE), "MOEA/D-DE (Li & Zhang 2009)", MOEADDE),
+        "immoea": (
+            _named(IMMOEA),
+            "IM-MOEA, inverse models per sector (Cheng et al. 2015)",
+            IMMOEA,
+        ),
+        "gmoea": (_gmoea(), "GMOEA with a GAN that learns steps from poor to good", GMOEA),
+        "gmoea-published": (
+            _gmoea(variant="published"),
+            "GMOEA as published, errors repaired",
+            GMOEA,
+        ),
+        "gmoea-as-coded": (_gmoea(variant="as-coded"), "GMOEA as in the authors' code", GMOEA),
     }
     generative = {
         "nsga2-de": (
@@ -187,10 +211,13 @@ def _register_all() -> None:
             "NSGA-II, diffusion model from worse to better solutions, adaptive share",
         ),
     }
-    for name, (build, about) in (pymoo | own | generative).items():
-        register(name, build, about)
+    for name, (build, about, settings_of) in (pymoo | own).items():
+        register(name, build, about, settings_of=settings_of)
+    for name, (build, about) in generative.items():
+        register(name, build, about, settings_of=GenerativeMating)
     for name, (build, about) in _nulls().items():
-        register(name, build, about)
+        owner = GMOEA if name.startswith("gmoea") else GenerativeMating
+        register(name, build, about, settings_of=owner)
 
 
 def _nulls() -> dict[str, tuple[Any, str]]:

@@ -16,22 +16,25 @@ Factory = Callable[..., Algorithm]
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered algorithm: how to build it, and one line on what it is."""
+    """A registered algorithm: how to build it, one line on what it is, and whose settings."""
 
     build: Factory
     about: str
+    settings_of: type | None = None
 
 
 _ENTRIES: dict[str, Entry] = {}
 
 
-def register(name: str, build: Factory, about: str) -> None:
+def register(name: str, build: Factory, about: str, *, settings_of: type | None = None) -> None:
     """Add an algorithm under a name.
 
     Args:
         name: Lower-case name; must be new.
         build: Called as `build(problem, pop_size=..., **settings)`, returns a pymoo algorithm.
         about: One line for `evogen list algorithms`.
+        settings_of: Class whose constructor the settings go to; pymoo's constructors swallow
+            unknown ones, so they are checked against it and its parents.
 
     Raises:
         ValueError: The name is taken.
@@ -39,7 +42,7 @@ def register(name: str, build: Factory, about: str) -> None:
     key = name.lower()
     if key in _ENTRIES:
         raise ValueError(f"an algorithm named {key!r} is registered already")
-    _ENTRIES[key] = Entry(build, about)
+    _ENTRIES[key] = Entry(build, about, settings_of)
 
 
 def list_algorithms() -> dict[str, str]:
@@ -70,12 +73,25 @@ def get_algorithm(
         raise ValueError(f"unknown algorithm {name!r}; {hint}")
     if pop_size < 4:
         raise ValueError(f"pop_size={pop_size!r} must be at least 4")
-    takes = inspect.signature(entry.build).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
-        for key in settings:
-            if key not in takes:
-                known = sorted(set(takes) - {"problem", "pop_size"})
-                raise TypeError(
-                    f"{name} has no setting {key!r}; it takes {', '.join(known) or 'none'}"
-                )
+    known = _settings(entry)
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
+            raise TypeError(f"{name} has no setting {key!r}; {hint}")
     return entry.build(problem, pop_size=pop_size, **settings)
+
+
+def _settings(entry: Entry) -> list[str]:
+    """Names that may be set, in alphabetical order."""
+    if entry.settings_of is None:
+        owners: list[Any] = [entry.build]
+    else:
+        owners = [cls.__init__ for cls in entry.settings_of.__mro__]
+    names = {
+        parameter.name
+        for owner in owners
+        for parameter in inspect.signature(owner).parameters.values()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+    return sorted(names - {"self", "problem", "pop_size", "ref_dirs"})

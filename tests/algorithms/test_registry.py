@@ -39,6 +39,12 @@ def test_settings_reach_the_constructor():
     assert operator.share == 0.25
 
 
+@pytest.mark.parametrize("name", ["nsga2", "gmoea", "nsga2-ddpm", "nsga3", "moead-de"])
+def test_an_unknown_setting_is_refused_where_pymoo_would_swallow_it(name):
+    with pytest.raises(TypeError, match="no setting 'foo'"):
+        get_algorithm(name, get_problem("zdt1"), foo=1)
+
+
 def test_an_unknown_name_lists_near_ones():
     with pytest.raises(ValueError, match=r"gmoea"):
         get_algorithm("gmoae", get_problem("zdt1"))
