@@ -1,10 +1,4 @@
-"""Fronts of pymoo's constrained problems: C-DTLZ, DC-DTLZ, MW, CTP, DAS-CMOP, classic ones.
-
-Where no formula is known: in MW, CTP and DAS-CMOP the objectives grow with one distance value g,
-and constraints depend on the position u and g alone. So the front is what is non-dominated among
-the points with the smallest feasible g for each u. The problem's own `_evaluate` is used for that,
-on a copy whose distance function is replaced by one that reads g from the last column.
-"""
+"""Fronts of pymoo's constrained problems: MW, CTP, DAS-CMOP, C-DTLZ, DC-DTLZ, classic ones."""
 
 from __future__ import annotations
 
@@ -13,14 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import moocore
 import numpy as np
 import pymoo.problems.many as many
 import pymoo.problems.multi as multi
 from scipy.optimize import brentq
 
-from .base import N_PARETO_POINTS
-from .design_fronts import welded_beam_front
+from .design_fronts import welded_beam_set
+from .envelope import TOLERANCE, LowerEnvelope, refined_front
 from .sampling import (
     non_dominated,
     product_grid,
@@ -32,111 +25,6 @@ from .sampling import (
     thin,
 )
 from .unconstrained_fronts import sphere_of
-
-TOLERANCE = 1e-9
-"""Constraint violation that counts as rounding."""
-
-_BEYOND = np.geomspace(1.0, 30.0, 11)
-REFINEMENT = np.concatenate([-_BEYOND[::-1], np.linspace(-0.9, 0.9, 19), _BEYOND])
-"""Positions tried about the border of a piece, in steps to the next position."""
-
-
-# --- lower envelope over positions ---------------------------------------------------------------
-
-
-def lower_envelope(
-    probe: Any, u: np.ndarray, levels: np.ndarray, n_position_constraints: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The smallest feasible distance for each position, and what it gives.
-
-    Args:
-        probe: Problem whose `_evaluate` takes rows `(u_1, ..., u_k, g)`.
-        u: Positions `(n, k)`.
-        levels: Increasing distances at which feasibility is tried, `(n, n_levels)` or the same for
-            all `(n_levels,)`; the first feasible one is refined by bisection towards the one before.
-        n_position_constraints: So many leading constraints depend on u alone.
-
-    Returns:
-        Positions `(m, k)`, distances `(m,)` and objectives `(m, n_obj)`, m <= n: positions that are
-        infeasible at all levels are left out.
-    """
-
-    def evaluate(u: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        out: dict = {}
-        # 0/0 and roots of rounded zeros are not feasible points; they compare as False below.
-        with np.errstate(all="ignore"):
-            probe._evaluate(np.column_stack([u, g]), out)
-            feasible = np.asarray(out["G"]).reshape(len(u), -1) <= TOLERANCE
-        return np.asarray(out["F"]), feasible
-
-    levels = np.broadcast_to(levels, (len(u), levels.shape[-1]))
-    if n_position_constraints:
-        _, feasible = evaluate(u, levels[:, 0])
-        possible = np.all(feasible[:, :n_position_constraints], axis=1)
-        u, levels = u[possible], levels[possible]
-    low, high = np.full(len(u), np.nan), np.full(len(u), np.nan)
-    open_rows = np.arange(len(u))
-    for k in range(levels.shape[1]):
-        feasible = np.all(evaluate(u[open_rows], levels[open_rows, k])[1], axis=1)
-        found = open_rows[feasible]
-        low[found], high[found] = levels[found, max(k - 1, 0)], levels[found, k]
-        open_rows = open_rows[~feasible]
-        if not len(open_rows):
-            break
-    solved = ~np.isnan(high)
-    u, low, high = u[solved], low[solved], high[solved]
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        feasible = np.all(evaluate(u, middle)[1], axis=1)
-        high = np.where(feasible, middle, high)
-        low = np.where(feasible, low, middle)
-    f, _ = evaluate(u, high)
-    finite = np.all(np.isfinite(f), axis=1)
-    return u[finite], high[finite], f[finite]
-
-
-def refined_front(
-    probe: Any,
-    ends: tuple[float, float],
-    n_points: int,
-    levels: np.ndarray,
-    n_position_constraints: int = 0,
-) -> np.ndarray:
-    """Non-dominated part of the lower envelope over one position variable `(n, 2)`.
-
-    The ends of the front's pieces, and pieces that are single points, are searched on ever finer
-    grids about the non-dominated positions next to others that are not.
-    """
-    n_grid = 2 * max(n_points, N_PARETO_POINTS)
-    # Denser towards both ends, where f2 often has a root's infinite slope.
-    share = 0.5 - 0.5 * np.cos(np.linspace(0.0, np.pi, n_grid))
-    grid = ends[0] + (ends[1] - ends[0]) * share
-    tried_levels = levels
-    window = 2.0 * np.max(np.diff(levels))
-    u, g, f = np.empty(0), np.empty(0), np.empty((0, 2))
-    for _ in range(10):
-        new = lower_envelope(probe, grid[:, None], tried_levels, n_position_constraints)
-        u, first = np.unique(np.concatenate([u, new[0][:, 0]]), return_index=True)
-        g, f = np.concatenate([g, new[1]])[first], np.concatenate([f, new[2]])[first]
-        kept = moocore.is_nondominated(f)
-        u, g, f = u[kept], g[kept], f[kept]
-        tried = np.union1d(grid, u)
-        on_front = np.isin(tried, u)
-        has_other_beside = ~(np.append(on_front[1:], True) & np.append(True, on_front[:-1]))
-        borders = np.flatnonzero(on_front & has_other_beside)
-        if not 0 < len(borders) <= 1000:
-            break
-        at = tried[borders]
-        gap = np.maximum(at - tried[np.maximum(borders - 1, 0)],
-                         tried[np.minimum(borders + 1, len(tried) - 1)] - at)  # fmt: skip
-        # Towards a corner of the feasible region its range of g shrinks to nothing between two
-        # levels. So the levels get finer about the neighbour's distance, and the search goes beyond
-        # the next position, which may have been missed for that reason.
-        grid = np.clip(at[:, None] + np.outer(gap, REFINEMENT), *ends).ravel()
-        near = g[np.searchsorted(u, at)][:, None] + window * np.linspace(-1.0, 1.0, 81)
-        tried_levels = np.repeat(np.clip(near, levels[0], levels[-1]), len(REFINEMENT), axis=0)
-        window /= 4.0
-    return thin(non_dominated(f), n_points)
 
 
 def _last_column(x: np.ndarray) -> np.ndarray:
@@ -257,7 +145,7 @@ def _dascmop_front_3(problem: Any, n: int) -> np.ndarray:
         width = s[:, 0] + s[:, 1]
         u = np.column_stack([s[:, 0] / np.where(width > 0, width, 1.0), 1.0 - s[:, 2]])
     u = np.clip(u, 0.0, 1.0)
-    _, _, f = lower_envelope(_dascmop_probe(problem), u, _dascmop_levels(problem), 2)
+    _, f = LowerEnvelope(_dascmop_probe(problem), _dascmop_levels(problem), 2)(u)
     return thin(non_dominated(f), n)
 
 
@@ -345,7 +233,7 @@ def _srn_set(problem: Any, n: int) -> np.ndarray:
 
 
 def _tnk_front(problem: Any, n: int) -> np.ndarray:
-    """The wavy circle, where it lies within the disc and is non-dominated."""
+    """The wavy circle, where it lies within the disc and is non-dominated; also the Pareto set."""
     angle = np.linspace(0.0, 0.5 * np.pi, 10 * n)
     radius = np.sqrt(1.0 + 0.1 * np.cos(16.0 * angle))
     f = radius[:, None] * np.column_stack([np.sin(angle), np.cos(angle)])
@@ -410,12 +298,14 @@ CONSTRAINED_FRONTS: dict[type, Callable[[Any, int], np.ndarray | None]] = {
     multi.TNK: _tnk_front,
     multi.OSY: partial(_set_image, _osy_set),
     multi.Truss2D: partial(_set_image, _truss2d_set),
-    multi.WeldedBeam: welded_beam_front,
+    multi.WeldedBeam: partial(_set_image, welded_beam_set),
 }
 
 CONSTRAINED_SETS: dict[type, Callable[[Any, int], np.ndarray | None]] = {
     multi.BNH: _bnh_set,
     multi.OSY: _osy_set,
     multi.SRN: _srn_set,
+    multi.TNK: _tnk_front,
     multi.Truss2D: _truss2d_set,
+    multi.WeldedBeam: welded_beam_set,
 }

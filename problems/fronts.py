@@ -145,7 +145,8 @@ class OfflineFront(AnyResolution):
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         # The class is made at run time, so it is rebuilt by its recipe when unpickled or copied.
-        return _blank, (self.pymoo_class,), self.__getstate__()
+        problem: Any = self
+        return _blank, (self.pymoo_class,), problem.__getstate__()
 
 
 def _pymoo_set(cls: Any, problem: Problem, n_points: int) -> np.ndarray | None:

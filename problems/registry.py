@@ -198,7 +198,7 @@ def _fixed(cls: type) -> Factory:
     return make
 
 
-def _dtlz(cls: type, k_default: int) -> Factory:
+def _dtlz(cls: type, k_default: int, least_k: int = 1) -> Factory:
     """n_var = n_obj - 1 + k; with three objectives pymoo's own default sizes."""
 
     def make(n_var: int | None = None, n_obj: int = 3, k: int | None = None) -> Problem:
@@ -208,8 +208,8 @@ def _dtlz(cls: type, k_default: int) -> Factory:
                 f"n_var={n_var!r} and k={k!r}: give one of them, n_var = n_obj - 1 + k"
             )
         if n_var is None:
-            n_var = n_obj - 1 + check_integer("k", k_default if k is None else k, 1)
-        n_var = check_integer("n_var", n_var, n_obj, f"n_obj={n_obj}")
+            n_var = n_obj - 1 + check_integer("k", k_default if k is None else k, least_k)
+        n_var = check_integer("n_var", n_var, n_obj - 1 + least_k, f"n_obj={n_obj}")
         return offline(cls)(n_var=n_var, n_obj=n_obj)
 
     return make
@@ -328,8 +328,9 @@ def _stock() -> None:
 
 def _constrained_stock() -> None:
     for name in ("C1DTLZ1", "C1DTLZ3", "C2DTLZ2", "C3DTLZ1", "C3DTLZ4"):
-        k = 5 if name == "C3DTLZ4" else 10
-        register(name, _dtlz(getattr(many, name), k), "cdtlz")
+        # The front of C3DTLZ4 needs distances up to 1; each of its k variables adds at most 1/4.
+        k, least_k = (5, 4) if name == "C3DTLZ4" else (10, 1)
+        register(name, _dtlz(getattr(many, name), k, least_k), "cdtlz")
     for name in [f"DC{c}DTLZ{i}" for c in (1, 2, 3) for i in (1, 3)]:
         register(name, _dtlz(getattr(many, name), 10), "dcdtlz")
     for i in range(1, 15):

@@ -113,9 +113,8 @@ class ShiftedProblem(AnyResolution, Problem):
         self.original = problem
         self.seed = check_integer("seed", seed, 0)
         self.fold = fold
-        self.offsets: np.ndarray = np.random.default_rng(self.seed).uniform(
-            *OFFSET_RANGE, size=self.n_var
-        )
+        rng = np.random.default_rng(self.seed)
+        self.offsets = np.asarray(rng.uniform(*OFFSET_RANGE, size=self.n_var))
         if fold == "smooth":
             self.offsets[0] = 0.0
         elif fold == "plain":

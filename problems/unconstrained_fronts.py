@@ -188,7 +188,7 @@ def _wfg_set(problem: Any, n: int) -> np.ndarray:
 # --- Kursawe (1991) ------------------------------------------------------------------------------
 
 
-def _kursawe_front(problem: Any, n: int) -> np.ndarray:
+def _kursawe_set(problem: Any, n: int) -> np.ndarray:
     """Non-dominated points of a grid over the few values a variable can have there, then refined.
 
     f1 grows with every |x_i| and f2 is a sum of h(x_i), h(x) = |x|^0.8 + 5 sin(x^3). So each x_i is
@@ -205,20 +205,20 @@ def _kursawe_front(problem: Any, n: int) -> np.ndarray:
     # x_1 and x_3 play the same part.
     x = x[x[:, 0] <= x[:, 2]]
     moves = product_grid([np.array([-1.0, 0.0, 1.0])] * 3)
-    for _ in range(6):
+    for k in range(8):
+        if k > 0:
+            x = np.concatenate([x, (x[:, None, :] + step * moves).reshape(-1, 3)])
         f = problem.evaluate(x, return_values_of=["F"])
-        kept = moocore.is_nondominated(f)
-        x, f = x[kept], f[kept]
+        kept = np.flatnonzero(moocore.is_nondominated(f))
+        kept = kept[np.argsort(f[kept, 0])]
+        x = x[kept[np.isin(f[kept, 0], thin(f[kept], max(n, 1000))[:, 0])]]
         step /= 2.5
-        x = (x[_row_numbers(f, thin(f, 2000))][:, None, :] + step * moves).reshape(-1, 3)
-    f = np.concatenate([f, problem.evaluate(x, return_values_of=["F"])])
+    return x
+
+
+def _kursawe_front(problem: Any, n: int) -> np.ndarray:
+    f = problem.evaluate(_kursawe_set(problem, n), return_values_of=["F"])
     return thin(non_dominated(f), n)
-
-
-def _row_numbers(f: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Where each of `rows` stands in the non-dominated `f`, whose first objectives differ."""
-    order = np.argsort(f[:, 0])
-    return order[np.searchsorted(f[order, 0], rows[:, 0])]
 
 
 # --- ZCAT (Zapotecas-Martinez, Coello Coello, Aguirre & Tanaka 2023) ------------------------------
@@ -277,5 +277,6 @@ UNCONSTRAINED_SETS: dict[type, Callable[[Any, int], np.ndarray | None]] = {
     many.DTLZ5: partial(_curve_set, 0.5),
     many.DTLZ6: partial(_curve_set, 0.0),
     many.DTLZ7: _dtlz7_set,
+    multi.Kursawe: _kursawe_set,
     **{getattr(many, f"WFG{i}"): _wfg_set for i in range(1, 10)},
 }

@@ -87,7 +87,9 @@ def _settings(entry: Entry) -> list[str]:
     if entry.settings_of is None:
         owners: list[Any] = [entry.build]
     else:
-        owners = [cls.__init__ for cls in entry.settings_of.__mro__]
+        owners = [
+            vars(cls)["__init__"] for cls in entry.settings_of.__mro__ if "__init__" in vars(cls)
+        ]
     names = {
         parameter.name
         for owner in owners

@@ -9,7 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from evogen.models import DDPM, GAN, VAE, WGANGP, GaussianMixture, GenerativeModel
+from evogen.models import (
+    AE,
+    BNVAE,
+    DDPM,
+    GAN,
+    LSGAN,
+    PCA,
+    VAE,
+    VMFVAE,
+    WGAN,
+    WGANGP,
+    GaussianMixture,
+    GenerativeModel,
+)
 
 Factory = Callable[..., GenerativeModel]
 
@@ -32,6 +45,26 @@ FACTORIES: dict[str, Factory] = {
         }
     ),
     "wgan-gp": lambda **k: WGANGP(**{"n_steps": 6, **k}),
+    "wgan": lambda **k: WGAN(**{"n_steps": 6, "r1": 0.1, **k}),
+    "lsgan": lambda **k: LSGAN(**{"n_steps": 20, "instance_noise": 0.1, "r1": 0.1, **k}),
+    "pca": lambda **k: PCA(**{"n_components": 2, **k}),
+    "ae": lambda **k: AE(**{"n_steps": 20, "hidden": (16,), "lr": 1e-2, **k}),
+    "ae-mixture": lambda **k: AE(
+        **{
+            "n_steps": 20,
+            "latent_dim": 2,
+            "n_components": 3,
+            "ema_decay": 0.9,
+            "batch_size": 16,
+            "patience": 1,
+            **k,
+        }
+    ),
+    "bn-vae": lambda **k: BNVAE(
+        **{"n_steps": 20, "latent_dim": 3, "batch_size": 16, "ema_decay": 0.9, **k}
+    ),
+    "vmf-vae": lambda **k: VMFVAE(**{"n_steps": 20, "latent_dim": 3, "hidden": (16,), **k}),
+    "vmf-vae-fixed": lambda **k: VMFVAE(**{"n_steps": 20, "kappa": 10.0, "patience": 1, **k}),
     "vae": lambda **k: VAE(**{"n_steps": 20, "latent_dim": 3, "hidden": (16,), **k}),
     "vae-shared": lambda **k: VAE(
         **{"n_steps": 20, "variance": "shared", "batch_size": 16, "patience": 1, **k}

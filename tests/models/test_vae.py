@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from evogen.models import VAE
+from evogen.models import VAE, load_model
 
 
 def low_rank(n: int, d: int = 6, q: int = 2, seed: int = 0) -> np.ndarray:
@@ -132,3 +134,121 @@ def test_bad_parameters_are_refused(arguments, message):
 def test_latent_rows_of_a_wrong_size_are_refused(linear):
     with pytest.raises(ValueError, match="z must have 2 columns; got 3"):
         linear.decode(np.zeros((2, 3)))
+
+
+@torch.no_grad()
+def own_marginal(model: VAE) -> multivariate_normal:
+    """The exact density of a linear VAE on data that are not scaled."""
+    layer = model.weights_["network"].module.decoder.output
+    loadings, centre = layer.weight.double().numpy(), layer.bias.double().numpy()
+    variance = model.buffers_["variance"].double().numpy()
+    return multivariate_normal(centre, loadings @ loadings.T + np.diag(variance))
+
+
+def test_the_importance_weighted_bound_rises_to_the_exact_density(linear):
+    x = low_rank(100, seed=4)
+    exact = own_marginal(linear).logpdf(x).mean()
+    bounds = []
+    for n_samples in (1, 10, 500):
+        draws = torch.Generator().manual_seed(0)
+        bounds.append(float(linear.log_prob(x, n_samples=n_samples, generator=draws).mean()))
+    assert bounds[0] < bounds[1] < bounds[2] + 1e-3
+    assert bounds[2] == pytest.approx(exact, abs=1e-3)
+
+
+def test_the_estimate_of_the_density_does_not_need_a_good_encoder(linear):
+    x = low_rank(50, seed=4)
+    bad = copy.deepcopy(linear)
+    with torch.no_grad():
+        # Means too small, and a posterior as wide as the prior.
+        bad.weights_["network"].module.encoder.output.weight[:2].mul_(0.7)
+        bad.weights_["network"].module.encoder.output.weight[2:].zero_()
+        bad.weights_["network"].module.encoder.output.bias[2:].zero_()
+    exact = own_marginal(bad).logpdf(x).mean()
+    draws = torch.Generator().manual_seed(0)
+    assert float(bad.elbo(x, n_samples=200, generator=draws).mean()) < exact - 0.5
+    found = float(bad.log_prob(x, n_samples=5000, generator=draws).mean())
+    assert found == pytest.approx(exact, abs=0.01)
+
+
+def test_the_density_counts_the_units_and_the_condition():
+    x = low_rank(60)
+    model = VAE(n_steps=20).fit(x * 10, x[:, :1])
+    value = model.log_prob(x * 10, x[:, :1], n_samples=5)
+    other = model.log_prob(x * 10, x[::-1, :1].copy(), n_samples=5)
+    assert value.shape == (60,)
+    assert value.dtype == torch.float64
+    assert value.mean() > other.mean()
+    with pytest.raises(ValueError, match="n_samples must be at least 1"):
+        model.log_prob(x, x[:, :1], n_samples=0)
+
+
+def binary(n: int, seed: int = 0) -> np.ndarray:
+    """Rows of two bits that always agree and one of its own."""
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(2, size=(n, 2))
+    return np.column_stack((bits[:, 0], bits[:, 0], bits[:, 1])).astype(float)
+
+
+EVERY = np.array([[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)], dtype=float)
+
+
+def test_a_bernoulli_vae_gives_probabilities_that_sum_to_one_and_finds_the_bits_that_agree():
+    model = VAE(likelihood="bernoulli", latent_dim=2, hidden=(16,), n_steps=600, lr=1e-2)
+    model.fit(binary(200))
+    mass = model.log_prob(EVERY, n_samples=3000).exp()
+    assert float(mass.sum()) == pytest.approx(1.0, abs=0.02)
+    agree = EVERY[:, 0] == EVERY[:, 1]
+    assert float(mass[agree].sum()) > 0.9
+    rows = model.sample(2000)
+    assert set(rows.unique().tolist()) == {0.0, 1.0}
+    assert float((rows[:, 0] == rows[:, 1]).double().mean()) > 0.9
+    model.output_noise = False
+    means = model.sample(100)
+    assert means.unique().numel() > 50
+    assert ((means >= 0) & (means <= 1)).all()
+
+
+def test_a_bernoulli_vae_without_information_is_independent_bits():
+    x = binary(400)
+    model = VAE(likelihood="bernoulli", beta=1e3, hidden=(), n_steps=400, lr=2e-2).fit(x)
+    p = x.mean(0)
+    expected = (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=1).mean()
+    assert float(model.elbo(x, n_samples=20).mean()) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_the_explicit_bernoulli_gradient_equals_autograd(conditional):
+    x = binary(20)
+    model = VAE(likelihood="bernoulli", hidden=(7,), latent_dim=2, beta=0.7)
+    rows = model.check_rows(x, x[:, 1:] if conditional else None)
+    model.fit_rows(rows, n_steps=3)
+    rows.x = model.prepare_x(x)
+    if conditional:
+        rows.condition = model.prepare_condition(x[:, 1:], 20)
+    draws = torch.Generator().manual_seed(0)
+    batch = [None if p is None else p[0] for p in model.draw_batches(rows, 1, draws)]
+    explicit = model.known_gradient()
+    assert explicit is not None
+    value = explicit(*batch)
+    weights = model.weights_["network"]
+    found = weights.grad.clone()
+    weights.grad.zero_()
+    loss = model.loss(*batch)
+    loss.backward()
+    assert torch.allclose(value, loss, rtol=1e-5)
+    assert torch.allclose(found, weights.grad, atol=1e-5)
+
+
+def test_a_bernoulli_vae_takes_probabilities_only_and_is_saved(tmp_path):
+    model = VAE(likelihood="bernoulli", n_steps=5)
+    with pytest.raises(ValueError, match=r"x must lie in \[0, 1\].*got numbers from 0 to 2"):
+        model.fit(2 * binary(10))
+    assert model.n_features_ is None
+    model.fit(0.3 * binary(10))
+    with pytest.raises(ValueError, match=r"x must lie in \[0, 1\]"):
+        model.log_prob(binary(3) - 1)
+    model.save(tmp_path / "x")
+    assert torch.equal(load_model(tmp_path / "x").sample(5), model.sample(5))
+    with pytest.raises(ValueError, match="did you mean 'bernoulli'"):
+        VAE(likelihood="bernouli")

@@ -62,6 +62,6 @@ def uncovered() -> Callable[[np.ndarray, np.ndarray, float], int]:
 
 
 def _best(points: np.ndarray) -> np.ndarray:
-    """The non-dominated points, at most some 1000 of them."""
+    """The non-dominated points, at most some 300 of them."""
     best = points[moocore.is_nondominated(points)]
-    return best[:: 1 + len(best) // 1000]
+    return best[:: 1 + len(best) // 300]

@@ -25,6 +25,52 @@ def test_objectives_and_bounds_agree_with_independent_values(name, n_var, n_obj,
     np.testing.assert_allclose(f, golden[f"{key}_F"], rtol=1e-13, atol=1e-12)
 
 
+PAIRS = {1: (sphere, sphere), 2: (griewank, schwefel), 3: (rastrigin, rosenbrock),
+         4: (ackley, griewank), 5: (sphere, sphere), 6: (rosenbrock, schwefel),
+         7: (ackley, rosenbrock), 8: (griewank, sphere), 9: (sphere, ackley)}  # fmt: skip
+
+
+def by_the_paper(i, x, n_obj, sizes, nk):
+    """Objectives of one point, one subcomponent and one factor at a time."""
+    n = len(x)
+    t = []
+    for j in range(n_obj, n + 1):
+        rate = 1 + j / n if i <= 4 else 1 + np.cos(0.5 * np.pi * j / n)
+        t.append(rate * x[j - 1] - 10 * x[0])
+    g, start = [], 0
+    for m in range(n_obj):
+        total = 0.0
+        for _ in range(nk):
+            total += PAIRS[i][m % 2](np.array(t[start : start + sizes[m]]))
+            start += sizes[m]
+        g.append(total / (sizes[m] * nk))
+    if i == 9:
+        whole = 2 + sum(g)
+        h = n_obj - sum(f / whole * (1 + np.sin(3 * np.pi * f)) for f in x[: n_obj - 1])
+        return [*x[: n_obj - 1], whole * h]
+    f = []
+    for m in range(n_obj):
+        value = 1 + g[m]
+        if i >= 5 and m < n_obj - 1:
+            value += g[m + 1]
+        for k in range(n_obj - 1 - m):
+            value *= x[k] if i <= 4 else np.cos(0.5 * np.pi * x[k])
+        if m > 0:
+            k = n_obj - 1 - m
+            value *= 1 - x[k] if i <= 4 else np.sin(0.5 * np.pi * x[k])
+        f.append(value)
+    return f
+
+
+@pytest.mark.parametrize(("n_obj", "nk"), [(2, 5), (3, 5), (4, 2)])
+@pytest.mark.parametrize("name", ALL)
+def test_objectives_are_those_of_the_paper(name, n_obj, nk):
+    problem = make(name, 90, n_obj, nk=nk)
+    x = np.random.default_rng(1).uniform(problem.xl, problem.xu, (5, 90))
+    expected = [by_the_paper(int(name[-1]), row, n_obj, problem.sublen, nk) for row in x]
+    np.testing.assert_allclose(problem.evaluate(x), expected, rtol=1e-11, atol=1e-11)
+
+
 def test_the_group_sizes_are_the_published_ones():
     np.testing.assert_array_equal(make("LSMOP1", 100, 2).sublen, [5, 14])
     np.testing.assert_array_equal(make("LSMOP1", 300, 3).sublen, [12, 30, 16])

@@ -134,7 +134,9 @@ def test_the_twin_keeps_box_and_front_and_its_pareto_set_reaches_the_front(name,
 
 
 @pytest.mark.parametrize("fold", FOLDS)
-@pytest.mark.parametrize(("name", "at"), [("zdt1", 0.0), ("zdt4", 0.5), ("dtlz2", 0.5), ("imf1", 0)])
+@pytest.mark.parametrize(
+    ("name", "at"), [("zdt1", 0.0), ("zdt4", 0.5), ("dtlz2", 0.5), ("imf1", 0)]
+)
 def test_the_pareto_set_leaves_the_corner_and_the_centre(name, at, fold):
     original = get_problem(name)
     n_position = original.n_obj - 1
@@ -214,7 +216,9 @@ def test_a_plain_shift_of_a_single_objective_problem_keeps_its_least_value(name)
 
 
 def test_every_problem_said_to_allow_a_plain_shift_does():
-    reachable = {getattr(type(p), "pymoo_class", type(p)) for p in map(get_problem, list_problems())}
+    reachable = {
+        getattr(type(p), "pymoo_class", type(p)) for p in map(get_problem, list_problems())
+    }
     assert set(PLAIN_OPTIMA) <= reachable
     for name in list_problems():
         problem = get_problem(name)
@@ -276,9 +280,7 @@ def test_pymoo_minimizes_a_twin():
     from pymoo.algorithms.moo.nsga2 import NSGA2
 
     twin = get_problem("imf1-shifted", n_var=5, seed=1)
-    first, second = (
-        minimize(twin, NSGA2(pop_size=20), ("n_gen", 5), seed=1).F for _ in range(2)
-    )
+    first, second = (minimize(twin, NSGA2(pop_size=20), ("n_gen", 5), seed=1).F for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
@@ -303,7 +305,9 @@ class Whole(Problem):
     ids=["mixed", "integer", "binary", "bit strings", "knapsack"],
 )
 def test_a_problem_whose_variables_are_not_real_is_refused(problem):
-    with pytest.raises(TypeError, match=f"{problem.name()} cannot be shifted because its variables"):
+    with pytest.raises(
+        TypeError, match=f"{problem.name()} cannot be shifted because its variables"
+    ):
         shifted(problem)
 
 
@@ -329,7 +333,7 @@ def test_a_fold_or_seed_that_cannot_be_is_refused():
         shifted(IMF9(), fold="rough")
     with pytest.raises(ValueError, match="seed=-1 must be at least 0"):
         shifted(IMF9(), seed=-1)
-    with pytest.raises(TypeError, match="seed=1.5 must be an integer"):
+    with pytest.raises(TypeError, match=r"seed=1\.5 must be an integer"):
         shifted(IMF9(), seed=1.5)
 
 

@@ -22,6 +22,71 @@ def test_objectives_and_bounds_agree_with_independent_values(name, golden):
     np.testing.assert_allclose(f, golden[f"{name}_30_F"], rtol=1e-13, atol=1e-13)
 
 
+def by_the_report(name, x):
+    """Objectives of one point as the competition's report writes them, one variable at a time."""
+    n, x1, x2, pi = len(x), x[0], x[1], np.pi
+    i = int(name[2:])
+    n_obj = 3 if i >= 8 else 2
+    y = [[] for _ in range(n_obj)]
+    for j in range(n_obj, n + 1):
+        if i == 2:
+            wave = np.cos if j % 2 == 1 else np.sin
+            radius = 0.3 * x1**2 * np.cos(24 * pi * x1 + 4 * j * pi / n) + 0.6 * x1
+            best = radius * wave(6 * pi * x1 + j * pi / n)
+        elif i == 3:
+            best = x1 ** (0.5 * (1 + 3 * (j - 2) / (n - 2)))
+        elif i >= 8:
+            best = 2 * x2 * np.sin(2 * pi * x1 + j * pi / n)
+        else:
+            best = np.sin(6 * pi * x1 + j * pi / n)
+        # Odd j to f1, even to f2; three objectives: j - 1, j - 2, j divisible by 3.
+        group = (j - 1) % 3 if i >= 8 else (j - 1) % 2
+        y[group].append((j, x[j - 1] - best))
+    total = []
+    for group in y:
+        values = np.array([value for _, value in group])
+        if i in (3, 6):
+            product = np.prod([np.cos(20 * value * pi / np.sqrt(j)) for j, value in group])
+            total.append(4 * np.sum(values**2) - 2 * product + 2)
+        elif i == 4:
+            total.append(sum(abs(t) / (1 + np.exp(2 * abs(t))) for t in values))
+        elif i == 5:
+            total.append(sum(2 * t**2 - np.cos(4 * pi * t) + 1 for t in values))
+        elif i == 10:
+            total.append(sum(4 * t**2 - np.cos(8 * pi * t) + 1 for t in values))
+        else:
+            total.append(np.sum(values**2))
+    distance = [2 * t / len(group) for t, group in zip(total, y, strict=True)]
+    if i in (8, 10):
+        a, b = 0.5 * pi * x1, 0.5 * pi * x2
+        front = [np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)]
+    elif i == 9:
+        lift = max(0, 1.1 * (1 - 4 * (2 * x1 - 1) ** 2))
+        front = [0.5 * (lift + 2 * x1) * x2, 0.5 * (lift - 2 * x1 + 2) * x2, 1 - x2]
+    elif i == 4:
+        front = [x1, 1 - x1**2]
+    elif i == 5:
+        lift = (1 / 20 + 0.1) * abs(np.sin(20 * pi * x1))
+        front = [x1 + lift, 1 - x1 + lift]
+    elif i == 6:
+        lift = max(0, 2 * (1 / 4 + 0.1) * np.sin(4 * pi * x1))
+        front = [x1 + lift, 1 - x1 + lift]
+    elif i == 7:
+        front = [x1**0.2, 1 - x1**0.2]
+    else:
+        front = [x1, 1 - np.sqrt(x1)]
+    return np.array(front) + distance
+
+
+@pytest.mark.parametrize("n_var", [5, 11, 30])
+@pytest.mark.parametrize("name", ALL)
+def test_objectives_are_those_of_the_report(name, n_var):
+    problem = make(name, n_var)
+    x = np.random.default_rng(1).uniform(problem.xl, problem.xu, (10, n_var))
+    expected = [by_the_report(name, row) for row in x]
+    np.testing.assert_allclose(problem.evaluate(x), expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("n_var", [10, 30, 31])
 @pytest.mark.parametrize("name", ALL)
 def test_the_pareto_set_lies_in_the_box_and_its_image_on_the_front(name, n_var):

@@ -1,0 +1,177 @@
+"""The plain autoencoder, made generative by a density fitted to its codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evogen.models.backpropagation import PlainMLP, join
+from evogen.models.base import Rows
+from evogen.models.checks import as_rows, check_choice, check_number, check_widths
+from evogen.models.mixture import GaussianMixture
+from evogen.models.networks import ACTIVATIONS, MLP
+from evogen.models.neural import SingleLossModel, take_batches
+from evogen.models.serialization import register
+from evogen.models.training import Callback
+
+PRIOR = "prior."
+
+
+class Codec(nn.Module):
+    """An encoder of x to a code z, and a decoder back."""
+
+    def __init__(self, encoder: MLP, decoder: MLP) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+
+@register
+@dataclass(kw_only=True, eq=False, repr=False)
+class AE(SingleLossModel):
+    """Autoencoder (Hinton and Salakhutdinov 2006): a code small enough to be a summary.
+
+    Trained on the squared error of decoder(encoder(x)). It has no distribution of its own:
+    `sample` decodes draws from a Gaussian mixture that every fit ends by fitting to the codes of
+    its rows (Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4),
+    jointly with the condition if there is one; and it has no `log_prob`.
+
+    Attributes:
+        latent_dim: Size of the code.
+        hidden: Widths of the hidden layers, in the decoder reversed; () makes the model linear.
+        activation: Of the hidden layers, a name in `networks.ACTIVATIONS`.
+        n_components: Gaussians in the density of the codes; 1 is a single one. More follow the
+            codes more closely and need more rows.
+        prior_: That density, a `GaussianMixture`; None before the first fit.
+    """
+
+    latent_dim: int = 8
+    hidden: Sequence[int] = (64, 64)
+    activation: str = "silu"
+    n_components: int = 1
+
+    def check_params(self) -> None:
+        """Raises TypeError or ValueError for a parameter that cannot be right."""
+        super().check_params()
+        check_number("latent_dim", self.latent_dim, low=1, high=1 << 16, integer=True)
+        check_widths("hidden", self.hidden)
+        check_choice("activation", self.activation, tuple(ACTIVATIONS))
+        check_number("n_components", self.n_components, low=1, integer=True)
+
+    def network(self) -> nn.Module:
+        """The new network."""
+        d, c = self.n_features_ or 0, self.n_condition_
+        backwards = tuple(reversed(self.hidden))
+        return Codec(
+            MLP(d, self.latent_dim, hidden=self.hidden, activation=self.activation, n_condition=c),
+            MLP(self.latent_dim, d, hidden=backwards, activation=self.activation, n_condition=c),
+        )
+
+    # State.
+
+    def reset(self) -> None:
+        """Forgets everything learned, and starts the random stream again."""
+        super().reset()
+        self.prior_: GaussianMixture | None = None
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """All learned tensors by name; empty before the first fit."""
+        state = super().state_tensors()
+        if self.prior_ is not None:
+            state |= {PRIOR + name: value for name, value in self.prior_.state_tensors().items()}
+        return state
+
+    def take_state(self, left: dict[str, Tensor]) -> None:
+        """Takes its tensors out of `left`."""
+        super().take_state(left)
+        names = [name for name in left if name.startswith(PRIOR)]
+        tensors = {name.removeprefix(PRIOR): left.pop(name) for name in names}
+        numbers = {"n_features": self.latent_dim, "n_condition": self.n_condition_}
+        self.prior_ = self._new_prior()
+        self.prior_.restore({**numbers, "n_calls": 0, "n_steps": 0}, tensors)
+
+    # Learning.
+
+    def draw_batches(
+        self, rows: Rows, n_batches: int, generator: torch.Generator
+    ) -> tuple[Tensor | None, ...]:
+        """Rows and conditions, for `n_batches` batches along the first axis."""
+        index = self.draw_rows(rows.x.shape[0], n_batches, generator)
+        condition = None
+        if rows.condition is not None:
+            condition = take_batches(rows.condition, index, n_batches)
+        return take_batches(rows.x, index, n_batches), condition
+
+    def loss(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        """Squared error per row, summed over features, of the scaled data."""
+        network = self.weights_["network"].module
+        assert isinstance(network, Codec)
+        error = network.decoder(network.encoder(x, condition), condition) - x
+        return error.square().sum(dim=1).mean()
+
+    def known_gradient(self) -> Callable[..., Tensor] | None:
+        """A function that computes `loss` and leaves its gradient in place, if there is one."""
+        network = self.weights_["network"].module
+        if not self.keeps(AE, "loss") or type(network) is not Codec:
+            return None
+        encoder, decoder = PlainMLP(network.encoder), PlainMLP(network.decoder)
+
+        def gradient(x: Tensor, condition: Tensor | None) -> Tensor:
+            encoded = encoder.forward(join(x, condition))
+            decoded = decoder.forward(join(encoded.output, condition))
+            error = decoded.output - x
+            at_code = decoder.backward(decoded, error * (2 / x.shape[0]), to_input=True)
+            assert at_code is not None
+            encoder.backward(encoded, at_code[:, : encoded.output.shape[1]])
+            return error.square().sum() / x.shape[0]
+
+        return gradient
+
+    def learn(
+        self,
+        rows: Rows,
+        *,
+        n_steps: int | None,
+        generator: torch.Generator,
+        callback: Callback | None,
+    ) -> None:
+        """Runs the training loop on scaled rows, then fits the density of their codes."""
+        super().learn(rows, n_steps=n_steps, generator=generator, callback=callback)
+        with torch.no_grad():
+            codes = self._codec().encoder(rows.x, rows.condition)
+        self.prior_ = self._new_prior().fit(codes, rows.condition, generator=generator)
+
+    def _new_prior(self) -> GaussianMixture:
+        return GaussianMixture(n_components=self.n_components, device=str(self.device_))
+
+    # Use.
+
+    def _codec(self) -> Codec:
+        network = self.sampler("network")
+        assert isinstance(network, Codec)
+        return network
+
+    def generate(self, n: int, condition: Tensor | None, generator: torch.Generator) -> Tensor:
+        """Samples `(n, d)` in scaled units, given a scaled condition `(n, c)`."""
+        assert self.prior_ is not None
+        z = self.prior_.sample(n, condition, generator=generator)
+        return self._codec().decoder(z, condition)
+
+    @torch.no_grad()
+    def encode(self, x: Any, condition: Any = None) -> Tensor:
+        """Codes `(n, latent_dim)` of rows `(n, d)`."""
+        self.check_fitted()
+        rows = self.prepare_x(x)
+        return self._codec().encoder(rows, self.prepare_condition(condition, len(rows)))
+
+    @torch.no_grad()
+    def decode(self, z: Any, condition: Any = None) -> Tensor:
+        """Rows `(n, d)`, in the units of the data, of codes `(n, latent_dim)`."""
+        self.check_fitted()
+        codes = as_rows("z", z, n_columns=self.latent_dim).float().to(self.device_)
+        given = self.prepare_condition(condition, len(codes))
+        return self.scaler_.denormalize(self._codec().decoder(codes, given))
