@@ -41,7 +41,11 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
         ["gmoea-difference", "gmoea-network", *(f"gmoea-{n}" for n in NULLS)],
     ),
     "ddpm": (["imf", "imf-shifted"], [*(f"nsga2-ddpm-{n}" for n in NULLS), "nsga2-gaussian"]),
-    "published": (["imf", "imf-shifted"], ["gmoea-published"]),
+    "bounds": (
+        ["imf", "imf-shifted"],
+        ["nsga2-de-reflect", "moead-de-clip", "gmoea-reflect"],
+    ),
+    "published": (["imf"], ["gmoea-published"]),
 }
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,6 +134,11 @@ def pages(store: Store, results: Results) -> list[str]:
     sections = [INTRODUCTION]
     tables = [
         ("Methods", PARTS["main"][1], "nsga2"),
+        (
+            "Clipped to the box or reflected into it",
+            ["nsga2-de", "nsga2-de-reflect", "moead-de-clip", "moead-de", "gmoea", "gmoea-reflect"],
+            "",
+        ),
         ("GMOEA: variants", ["gmoea", *PARTS["published"][1], "gmoea-as-coded"], "gmoea"),
         ("GMOEA: the network against its nulls", ["gmoea", *PARTS["gmoea"][1]], "gmoea"),
         (
@@ -218,7 +227,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     if args.command == "run":
-        run(args.store, args.part or ["main", "gmoea", "ddpm"], args.jobs)
+        run(args.store, args.part or ["main", "gmoea", "ddpm", "bounds"], args.jobs)
     else:
         report(args.store)
 

@@ -38,7 +38,7 @@ def _last_column_2d(x: np.ndarray) -> np.ndarray:
 # --- MW (Ma & Wang 2019) -------------------------------------------------------------------------
 
 
-def _mw_front(problem: Any, n: int) -> np.ndarray:
+def _mw_front(problem: Any, n: int) -> np.ndarray | None:
     probe = copy.copy(problem)
     probe.g1 = probe.g2 = probe.g3 = _last_column
     # MW10 raises the position to the power n_var, which changes its density but not its range.
@@ -80,7 +80,7 @@ def _mw14_front(problem: Any, n: int) -> np.ndarray:
 # --- CTP (Deb, Pratap & Meyarivan 2001) ----------------------------------------------------------
 
 
-def _ctp_front(problem: Any, n: int) -> np.ndarray:
+def _ctp_front(problem: Any, n: int) -> np.ndarray | None:
     probe = copy.copy(problem)
     probe.calc_g = _last_column
     # Distances above 25 are far beyond every bound of these problems.
@@ -111,7 +111,8 @@ def _ctp_tips_front(power: float, problem: Any, n: int) -> np.ndarray:
     k = np.arange(0, int(10.0 * longest**power) + 1)
     z = (k / 10.0) ** (1.0 / power)
     tips = np.column_stack([z * np.cos(theta), 1.0 - z * np.sin(theta)])
-    return non_dominated(np.concatenate([tips, _ctp_front(problem, n)]))
+    beside = _ctp_front(problem, n)
+    return non_dominated(tips if beside is None else np.concatenate([tips, beside]))
 
 
 # --- DAS-CMOP (Fan et al. 2020) ------------------------------------------------------------------
@@ -131,11 +132,11 @@ def _dascmop_probe(problem: Any) -> Any:
     return probe
 
 
-def _dascmop_front(problem: Any, n: int) -> np.ndarray:
+def _dascmop_front(problem: Any, n: int) -> np.ndarray | None:
     return refined_front(_dascmop_probe(problem), (0.0, 1.0), n, _dascmop_levels(problem), 1)
 
 
-def _dascmop_front_3(problem: Any, n: int) -> np.ndarray:
+def _dascmop_front_3(problem: Any, n: int) -> np.ndarray | None:
     s = simplex_lattice(3, 5 * n)
     if isinstance(problem, multi.DASCMOP8):
         s = sphere_of(s)
@@ -146,6 +147,8 @@ def _dascmop_front_3(problem: Any, n: int) -> np.ndarray:
         u = np.column_stack([s[:, 0] / np.where(width > 0, width, 1.0), 1.0 - s[:, 2]])
     u = np.clip(u, 0.0, 1.0)
     _, f = LowerEnvelope(_dascmop_probe(problem), _dascmop_levels(problem), 2)(u)
+    if not len(f):
+        return None
     return thin(non_dominated(f), n)
 
 

@@ -26,7 +26,7 @@ def refined_front(
     n_points: int,
     levels: np.ndarray,
     n_position_constraints: int = 0,
-) -> np.ndarray:
+) -> np.ndarray | None:
     """The front over one position variable.
 
     The ends of the front's pieces, and pieces that are single points, are searched on ever finer
@@ -41,7 +41,7 @@ def refined_front(
         n_position_constraints: So many leading constraints depend on u alone.
 
     Returns:
-        Objectives `(n, 2)`, n <= about n_points.
+        Objectives `(n, 2)`, n <= about n_points; None if no feasible position was found.
     """
     # Denser towards both ends, where f2 often has a root's infinite slope.
     share = 0.5 - 0.5 * np.cos(np.linspace(0.0, np.pi, 2 * max(n_points, N_PARETO_POINTS)))
@@ -50,6 +50,8 @@ def refined_front(
     u, f = np.empty(0), np.empty((0, 2))
     for _ in range(8):
         new_u, new_f = envelope(grid[:, None])
+        if not len(u) and not len(new_u):
+            return None
         u, first = np.unique(np.concatenate([u, new_u[:, 0]]), return_index=True)
         f = np.concatenate([f, new_f])[first]
         kept = moocore.is_nondominated(f)
@@ -109,6 +111,8 @@ class LowerEnvelope:
             _, constraints = self._evaluate(u, np.full(len(u), self.levels[0]))
             violated = constraints[:, : self.n_position_constraints] > TOLERANCE
             u = u[~violated.any(axis=1)]
+        if not len(u):
+            return u, np.empty((0, self.probe.n_obj))
         low, high, (row, below, above) = self._scan(u)
         at = self._least_violation(u[row], below, above)
         narrow = self._violation(u[row], at) <= TOLERANCE

@@ -242,7 +242,11 @@ def _mw_scalable(cls: type) -> Factory:
 
 
 def _dascmop(cls: type) -> Factory:
-    """Default difficulty 8, the triplet (0.5, 0.5, 0.5): all three kinds of constraints at work."""
+    """Default difficulty 8, the triplet (0.5, 0.5, 0.5): all three kinds of constraints at work.
+
+    An own triplet whose first number is (nearly) 1 leaves single feasible positions; such a front
+    is not known.
+    """
 
     def make(difficulty: int | tuple[float, float, float] = 8) -> Problem:
         if isinstance(difficulty, tuple):

@@ -87,8 +87,9 @@ class ShiftedProblem(AnyResolution, Problem):
 
     Raises:
         TypeError: Not a pymoo problem, or its variables are not all real.
-        ValueError: Infinite, missing or reversed bounds, an unknown fold, a smooth fold of a
-            problem with one variable, or a plain shift of a problem that is not made for it.
+        ValueError: Infinite, missing or reversed bounds, bounds of the wrong shape, an unknown
+            fold, a smooth fold of a problem with one variable, or a plain shift of a problem that
+            is not made for it.
     """
 
     def __init__(self, problem: Problem, *, seed: int = 0, fold: Fold = "smooth") -> None:
@@ -205,6 +206,12 @@ def _check_real_box(problem: Any) -> None:
             "only problems with real variables in a box can"
         )
     xl, xu = problem.bounds()
+    for bound_name, bound in (("xl", xl), ("xu", xu)):
+        if bound is not None and np.shape(bound) != (problem.n_var,):
+            raise ValueError(
+                f"{name} has {bound_name} of the shape {np.shape(bound)}, expected "
+                f"({problem.n_var},): one bound for each variable"
+            )
     if xl is None or xu is None or not (np.all(np.isfinite(xl)) and np.all(np.isfinite(xu))):
         raise ValueError(f"{name} cannot be shifted because its bounds xl, xu are not all finite")
     if np.any(xl > xu):

@@ -82,6 +82,24 @@ def test_run_passes_settings_to_the_algorithm(capsys):
     assert "give NAME=VALUE" in complains(capsys, *command, "--set", "share")
 
 
+def test_run_without_a_feasible_solution_keeps_what_it_has(capsys, tmp_path, monkeypatch):
+    from pymoo.problems.multi import BNH
+
+    def fail(self, x, out, *args, **kwargs):
+        out["F"], out["G"] = x, 1 + x
+
+    monkeypatch.setattr(BNH, "_evaluate", fail)
+    command = ["run", "bnh", "-a", "nsga2", "--evals", "24", "--pop-size", "12", "-q"]
+    assert main([*command, "--out", "r.npz", "--plot", "r.png"]) == 0
+    assert "r.npz holds the final population and its constraint violation CV" in (
+        capsys.readouterr().out
+    )
+    saved = np.load("r.npz")
+    assert len(saved["X"]) == 12
+    assert (saved["CV"] > 0).all()
+    assert (tmp_path / "r.png").read_bytes()[:4] == b"\x89PNG"
+
+
 def test_run_shows_progress_on_stderr_only(capsys):
     assert main(["run", "zdt1", "-a", "nsga2", *SMALL]) == 0
     out, err = capsys.readouterr()
@@ -119,12 +137,19 @@ def test_run_solves_a_twin_with_the_offsets_asked_for(capsys):
         (["imf1", "-a", "nsga2", "--out", "r.txt"], "must end in .npz or .csv"),
         (["imf1", "-a", "nsga2", "--plot", "r.bmp"], "must end in one of .png"),
         (["imf1", "-a", "nsga2", "--plot", "nowhere/r.png"], "no folder"),
+        (["imf1", "-a", "nsga2", "--plot", "full.png"], "full.png cannot be written: Is a"),
+        (["imf1", "-a", "nsga2", "--out", "full.csv"], "full.csv cannot be written: Is a"),
         (["imf1", "-a", "nsga2", "--pop-size", "2"], "pop_size=2"),
         (["bnh", "-a", "nsga2", "--n-var", "9"], "n_var"),
         (["sphere", "-a", "nsga2"], "objective"),
     ],
 )
-def test_run_refuses_bad_input_in_one_line(capsys, arguments, words):
+def test_run_refuses_bad_input_in_one_line(capsys, monkeypatch, tmp_path, arguments, words):
+    from evogen.experiment import GuardedEvaluator
+
+    monkeypatch.delattr(GuardedEvaluator, "eval")  # nothing may be evaluated
+    for name in ("full.png", "full.csv"):
+        (tmp_path / name).mkdir()
     assert words in complains(capsys, "run", *arguments)
 
 
@@ -165,8 +190,33 @@ def test_bench_runs_once_continues_and_reports(capsys, tmp_path):
     assert "12 cells: 4 run, 8 in the store before" in out
     assert "against spea2" in " ".join(out.split())
     assert (tmp_path / "rep" / "table.csv").exists()
-    assert main(["report", "r.db", "--out", "again"]) == 0
-    assert (tmp_path / "again" / "front-zdt2.svg").exists()
+    assert {path.suffix for path in (tmp_path / "rep").glob("front-*")} == {".png"}
+    assert main(["report", "r.db", "--out", "again", "--formats", "svg,png"]) == 0
+    assert {path.suffix for path in (tmp_path / "again").glob("front-*")} == {".png", ".svg"}
+    assert "![front-zdt2](front-zdt2.svg)" in (tmp_path / "again" / "table.md").read_text()
+
+
+def test_bench_shows_its_own_cells_and_report_all(capsys, tmp_path):
+    command = ["bench", *SMALL, "--jobs", "0", "--store", "r.db", "-q", "--seeds", "1"]
+    assert main([*command, "zdt1", "-a", "nsga2"]) == 0
+    capsys.readouterr()
+    assert main([*command, "zdt2", "-a", "spea2", "--report", "part"]) == 0
+    out = capsys.readouterr().out
+    assert "zdt2" in out
+    assert "zdt1" not in out
+    assert "nsga2" not in out
+    assert "nsga2" not in (tmp_path / "part" / "table.md").read_text()
+    assert main(["report", "r.db", "--out", "whole"]) == 0
+    out = capsys.readouterr().out
+    assert "zdt1" in out
+    assert "nsga2" in out
+
+
+def test_report_refuses_unknown_formats(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["report", "r.db", "--formats", "png,bmp"])
+    assert end.value.code == 2
+    assert "'png,bmp' is not some of png,svg,pdf" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -180,6 +230,8 @@ def test_bench_runs_once_continues_and_reports(capsys, tmp_path):
         (["zdt1", "-a", "nsga2", "--jobs", "-2"], "jobs=-2"),
         (["zdt1", "-a", "nsga2", "--store", "nowhere/r.db"], "no folder"),
         (["zdt1", "-a", "nsga2", "--store", "notes.txt"], "no store"),
+        (["zdt1", "-a", "nsga2", "--report", "notes.txt"], "notes.txt cannot be written: File"),
+        (["bnh", "-a", "moead-de"], "moead-de cannot solve bnh"),
     ],
 )
 def test_bench_refuses_bad_input_in_one_line(capsys, tmp_path, arguments, words):

@@ -87,12 +87,12 @@ def _by_directions(cls: Any) -> Any:
     return build
 
 
-def _named(cls: Any) -> Any:
+def _named(cls: Any, **defaults: Any) -> Any:
     """A factory for a method of this library."""
 
     def build(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
         _needs_several(problem, cls.__name__)
-        return cls(pop_size, **settings)
+        return cls(pop_size, **(defaults | settings))
 
     return build
 
@@ -172,12 +172,14 @@ def _register_all() -> None:
     }
     own = {
         "moead-de": (_named(MOEADDE), "MOEA/D-DE (Li & Zhang 2009)", MOEADDE),
+        "moead-de-clip": (_named(MOEADDE, bounds="clip"), "MOEA/D-DE, clipped", MOEADDE),
         "immoea": (
-            _named(IMMOEA),
+            _immoea,
             "IM-MOEA, inverse models per sector (Cheng et al. 2015)",
             IMMOEA,
         ),
         "gmoea": (_gmoea(), "GMOEA with a GAN that learns steps from poor to good", GMOEA),
+        "gmoea-reflect": (_gmoea(bounds="reflect"), "gmoea, reflected instead of clipped", GMOEA),
         "gmoea-published": (
             _gmoea(variant="published"),
             "GMOEA as published, errors repaired",
@@ -189,6 +191,10 @@ def _register_all() -> None:
         "nsga2-de": (
             _generative(Differential, _everyone, bounds="clip"),
             "NSGA-II, half of the offspring by differential variation",
+        ),
+        "nsga2-de-reflect": (
+            _generative(Differential, _everyone),
+            "nsga2-de, reflected instead of clipped",
         ),
         "nsga2-ddpm": (
             _generative(diffusion, Inverse, share="adaptive"),
@@ -252,6 +258,11 @@ def _nulls() -> dict[str, tuple[Any, str]]:
         "null of nsga2-ddpm: an untrained network",
     )
     return nulls
+
+
+def _immoea(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+    n_sectors = settings.pop("n_sectors", min(10, pop_size))
+    return _named(IMMOEA)(problem, pop_size, n_sectors=n_sectors, **settings)
 
 
 def _corner() -> Constant:

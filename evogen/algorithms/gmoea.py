@@ -11,6 +11,7 @@ from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.mutation.pm import PM
 from pymoo.operators.selection.tournament import TournamentSelection
 
+from evogen.algorithms.checks import refuse_unknown, require_real_box
 from evogen.algorithms.gmoea_published import (
     GENERATIONS_PER_TRAINING,
     CodedElites,
@@ -53,10 +54,15 @@ class GMOEA(SPEA2):
         n_elites: Solutions labelled "real"; default 20 for `"step"`, else 10.
         share: Share of the model, as in `GenerativeMating`; default `"adaptive"` for `"step"`,
             else the published schedule.
+        bounds: What becomes of the model's samples outside the box, `"clip"` or `"reflect"` (see
+            `evogen.operators.repair_to_box`). Clipping, the default and what the sigmoid of the
+            published network amounts to, is worth much where the optimum lies on the bounds, as it
+            does in the IMF problems; the recorded study shows both.
         **kwargs: As for pymoo's `SPEA2`.
 
     Raises:
         ValueError: Unknown variant, or fewer individuals than elites.
+        TypeError: An unknown argument, or variables that are not real.
     """
 
     def __init__(
@@ -67,8 +73,10 @@ class GMOEA(SPEA2):
         model: Any = None,
         n_elites: int | None = None,
         share: Any = None,
+        bounds: str = "clip",
         **kwargs: Any,
     ) -> None:
+        refuse_unknown(GMOEA, kwargs, fixed=("mating", "survival", "crossover", "mutation"))
         if variant not in VARIANTS:
             raise ValueError(f"variant={variant!r} is unknown; use one of {', '.join(VARIANTS)}")
         elites = n_elites
@@ -82,20 +90,21 @@ class GMOEA(SPEA2):
         super().__init__(
             pop_size=pop_size,
             survival=CodedSurvival() if coded else FastSPEA2Survival(),
-            eliminate_duplicates=HashDuplicateElimination(),
-            mating=_mating(variant, model, elites, share),
+            eliminate_duplicates=kwargs.pop("eliminate_duplicates", HashDuplicateElimination()),
+            mating=_mating(variant, model, elites, share, bounds),
             **kwargs,
         )
 
     def _setup(self, problem: Any, **kwargs: Any) -> None:
-        if self.model is None and self.variant != "step":
+        require_real_box(problem, "GMOEA")
+        if isinstance(self.mating.model, PublishedGAN) and self.model is None:
             # The published networks are as wide as the problem.
             self.mating.slot.model = PublishedGAN.for_problem(
                 problem.n_var, self.pop_size, as_coded=self.variant == "as-coded"
             )
 
 
-def _mating(variant: str, model: Any, n_elites: int, share: Any) -> GenerativeMating:
+def _mating(variant: str, model: Any, n_elites: int, share: Any, bounds: str) -> GenerativeMating:
     coded, published = variant == "as-coded", variant != "step"
     crossover: Crossover = ContractingSBX() if coded else SBX(prob=1.0, eta=20)
     tournament = (
@@ -115,5 +124,5 @@ def _mating(variant: str, model: Any, n_elites: int, share: Any) -> GenerativeMa
         refit_every=GENERATIONS_PER_TRAINING if published else 1,
         mutation=PM(prob=1.0, eta=20),
         base=Mating(tournament, crossover, PM(prob=1.0, eta=20)),
-        bounds="clip",
+        bounds=bounds,
     )

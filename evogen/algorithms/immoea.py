@@ -14,8 +14,8 @@ from pymoo.operators.sampling.rnd import FloatRandomSampling
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.util.display.multi import MultiObjectiveOutput
 
+from evogen.algorithms.checks import refuse_unknown, require_real_box
 from evogen.algorithms.directions import simplex_directions
-from evogen.operators import Encoding
 
 NOISE = 0.01
 """Standard deviation of the Gaussian likelihood (PlatEMO's `log(0.01)`)."""
@@ -60,10 +60,6 @@ class InverseModelMating(InfillCriterion):
         self.directions = directions
         self.n_models = n_models
         self.mutation = PM(prob=1.0, eta=20)
-
-    def check(self, problem: Any) -> None:
-        """Refuse a problem without a finite box (ValueError, TypeError)."""
-        Encoding(problem)
 
     def _do(
         self, problem: Any, pop: Population, n_offsprings: int, random_state: Any = None, **_: Any
@@ -154,6 +150,9 @@ class IMMOEA(GeneticAlgorithm):
         ValueError: Fewer individuals than sectors, or `n_models` < 1.
     """
 
+    #: Its mating is its own; `inject` must not replace it.
+    own_mating = True
+
     pop_size: int
     n_offsprings: int
 
@@ -167,10 +166,13 @@ class IMMOEA(GeneticAlgorithm):
         output: Any = None,
         **kwargs: Any,
     ) -> None:
+        refuse_unknown(IMMOEA, kwargs, fixed=("mating", "survival"))
         if n_models < 1:
             raise ValueError(f"n_models={n_models!r} must be at least 1")
         if n_sectors < 1 or pop_size < n_sectors:
-            raise ValueError(f"pop_size={pop_size!r} must be at least n_sectors={n_sectors!r} >= 1")
+            raise ValueError(
+                f"pop_size={pop_size!r} must be at least n_sectors={n_sectors!r} (>= 1)"
+            )
         super().__init__(
             pop_size=pop_size,
             sampling=FloatRandomSampling() if sampling is None else sampling,
@@ -184,8 +186,7 @@ class IMMOEA(GeneticAlgorithm):
         self.n_models = n_models
 
     def _setup(self, problem: Any, **kwargs: Any) -> None:
-        if problem.n_obj < 2:
-            raise ValueError(f"IMMOEA needs at least 2 objectives, the problem has {problem.n_obj}")
+        require_real_box(problem, "IMMOEA")
         directions = simplex_directions(problem.n_obj, self.n_sectors)
         per_sector = -(-self.pop_size // len(directions))
         self.pop_size = self.n_offsprings = per_sector * len(directions)

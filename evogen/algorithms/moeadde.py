@@ -12,8 +12,9 @@ from pymoo.operators.sampling.rnd import FloatRandomSampling
 from pymoo.util.display.multi import MultiObjectiveOutput
 from scipy.spatial.distance import cdist
 
+from evogen.algorithms.checks import refuse_unknown, require_real_box
 from evogen.algorithms.directions import simplex_directions
-from evogen.operators import repair_to_box
+from evogen.operators import BOUNDS, repair_to_box
 
 
 class MOEADDE(GeneticAlgorithm):
@@ -23,16 +24,21 @@ class MOEADDE(GeneticAlgorithm):
     crossover rate `CR` from its neighbourhood (probability `delta`) or the whole population, and
     polynomial mutation, evaluated at once; it replaces at most `nr` solutions that are worse under
     the Tchebycheff function. The initial solutions are assigned at random, as in the paper.
-    Out-of-box values are reset inside the box at random depth (the paper resets them to the
-    boundary, which would favour problems whose optimum lies there).
 
     Args:
         pop_size: Wanted number of subproblems; the nearest smaller simplex lattice is used.
-        n_neighbors: Neighbourhood size T.
-        delta: Probability of mating within the neighbourhood.
-        nr: Greatest number of replacements per offspring.
+        n_neighbors: Neighbourhood size T (>= 2).
+        delta: Probability of mating within the neighbourhood, in [0, 1].
+        nr: Greatest number of replacements per offspring (>= 1).
         F: Differential weight.
-        CR: Crossover rate.
+        CR: Crossover rate, in [0, 1].
+        bounds: What becomes of values outside the box, `"reflect"` or `"clip"`; see
+            `evogen.operators.repair_to_box`. Clipping favours problems whose optimum lies on the
+            bounds; codes differ in it.
+
+    Raises:
+        ValueError: An argument out of range, a constrained problem, or one objective.
+        TypeError: Variables that are not real.
     """
 
     pop_size: int
@@ -47,10 +53,22 @@ class MOEADDE(GeneticAlgorithm):
         nr: int = 2,
         F: float = 0.5,
         CR: float = 1.0,
+        bounds: str = "reflect",
         sampling: Any = None,
         output: Any = None,
         **kwargs: Any,
     ) -> None:
+        refuse_unknown(
+            MOEADDE, kwargs, fixed=("mating", "crossover", "mutation", "selection", "survival")
+        )
+        for name, value, low in (("n_neighbors", n_neighbors, 2), ("nr", nr, 1)):
+            if value < low:
+                raise ValueError(f"{name}={value!r} must be at least {low}")
+        for name, rate in (("delta", delta), ("CR", CR)):
+            if not 0.0 <= rate <= 1.0:
+                raise ValueError(f"{name}={rate!r} must lie in [0, 1]")
+        if bounds not in BOUNDS:
+            raise ValueError(f"bounds={bounds!r} is unknown; use one of {', '.join(BOUNDS)}")
         super().__init__(
             pop_size=pop_size,
             sampling=FloatRandomSampling() if sampling is None else sampling,
@@ -63,8 +81,10 @@ class MOEADDE(GeneticAlgorithm):
         self.nr = nr
         self.F = F
         self.CR = CR
+        self.bounds = bounds
 
     def _setup(self, problem: Any, **kwargs: Any) -> None:
+        require_real_box(problem, "MOEADDE")
         if problem.has_constraints():
             raise ValueError("MOEADDE takes no constraints; use NSGA2, NSGA3 or CTAEA")
         self.directions = simplex_directions(problem.n_obj, self.pop_size)
@@ -75,6 +95,11 @@ class MOEADDE(GeneticAlgorithm):
         self.weights = np.maximum(self.directions, 1e-6)
 
     def _initialize_advance(self, infills: Any = None, **kwargs: Any) -> None:
+        if len(infills) != self.pop_size:
+            raise ValueError(
+                f"the initial sampling gave {len(infills)} different points; MOEADDE needs one for "
+                f"each of its {self.pop_size} directions"
+            )
         self._x, self._f = infills.get("X").astype(float), infills.get("F").astype(float)
         self.ideal = self._f.min(axis=0)
         self._queue = np.empty(0, dtype=int)
@@ -92,7 +117,7 @@ class MOEADDE(GeneticAlgorithm):
         crossed[rng.integers(len(trial))] = True
         trial = np.where(crossed, trial, self._x[i])
         span = np.where(high > low, high - low, 1.0)
-        trial = low + repair_to_box((trial - low) / span, "reflect", rng) * (high - low)
+        trial = low + repair_to_box((trial - low) / span, self.bounds, rng) * (high - low)
         trial = mut_pm(
             trial[None],
             low,

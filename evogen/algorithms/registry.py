@@ -11,6 +11,8 @@ from typing import Any
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 
+from evogen.algorithms.checks import parameters_of, unknown_name
+
 Factory = Callable[..., Algorithm]
 
 
@@ -22,6 +24,12 @@ class Entry:
     about: str
     settings_of: type | None = None
 
+
+#: Decided by the caller of `get_algorithm` or by the run, not by a setting.
+_NOT_SETTINGS = {
+    "archive", "base", "callback", "display", "evaluator", "mating", "output", "pop_size",
+    "problem", "ref_dirs", "save_history", "seed", "settings", "termination", "verbose",
+}  # fmt: skip
 
 _ENTRIES: dict[str, Entry] = {}
 
@@ -76,24 +84,14 @@ def get_algorithm(
     known = _settings(entry)
     for key in settings:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
-            raise TypeError(f"{name} has no setting {key!r}; {hint}")
+            raise unknown_name(name, key, known)
     return entry.build(problem, pop_size=pop_size, **settings)
 
 
 def _settings(entry: Entry) -> list[str]:
     """Names that may be set, in alphabetical order."""
     if entry.settings_of is None:
-        owners: list[Any] = [entry.build]
+        names = set(inspect.signature(entry.build).parameters)
     else:
-        owners = [
-            vars(cls)["__init__"] for cls in entry.settings_of.__mro__ if "__init__" in vars(cls)
-        ]
-    names = {
-        parameter.name
-        for owner in owners
-        for parameter in inspect.signature(owner).parameters.values()
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    }
-    return sorted(names - {"self", "problem", "pop_size", "ref_dirs"})
+        names = parameters_of(entry.settings_of)
+    return sorted(names - _NOT_SETTINGS)

@@ -198,6 +198,10 @@ class GenerativeModel(ABC):
         self.check_fitted()
         serialization.save_model(self, path)
 
+    def check(self) -> None:
+        """Raises ValueError when the model could not start to learn: its device is not there."""
+        resolve_device(self.device)
+
     # Data on their way in.
 
     def check_fitted(self) -> None:

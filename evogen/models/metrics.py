@@ -74,7 +74,8 @@ def mode_coverage(x: Any, modes: Any, std: float) -> ModeCoverage:
     rows, centres = _pair(x, modes, ("x", "modes"))
     check_number("std", std, low=1e-300)
     k = len(centres)
-    distance, nearest = torch.cdist(rows, centres).min(dim=1)
+    exact = "donot_use_mm_for_euclid_dist"
+    distance, nearest = torch.cdist(rows, centres, compute_mode=exact).min(dim=1)
     good = distance <= 3 * std
     hits = torch.bincount(nearest[good], minlength=k)
     share = torch.bincount(nearest, minlength=k).double() / len(rows)

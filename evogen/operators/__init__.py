@@ -5,7 +5,7 @@ Anything that can `fit` and `sample` becomes an operator; nothing here knows a m
 
 from evogen.operators.credit import SurvivalCredit
 from evogen.operators.duplicates import HashDuplicateElimination
-from evogen.operators.encoding import Encoding, repair_to_box
+from evogen.operators.encoding import BOUNDS, Encoding, repair_to_box
 from evogen.operators.examples import Elites, Examples, Improvement, Inverse, TrainingData
 from evogen.operators.inject import check_algorithm, consults_mating, inject
 from evogen.operators.mating import GenerativeMating
@@ -27,6 +27,7 @@ from evogen.operators.variation import (
 )
 
 __all__ = [
+    "BOUNDS",
     "Constant",
     "Copy",
     "Differential",

@@ -12,6 +12,7 @@ from pymoo.core.mating import Mating
 from pymoo.core.mixed import MixedVariableMating
 from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.mutation.pm import PM
+from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.selection.rnd import RandomSelection
 
 
@@ -45,11 +46,19 @@ def default_base(algorithm: Any, problem: Any) -> InfillCriterion:
     selection, crossover, mutation = (
         class_default(algorithm, name) for name in ("selection", "crossover", "mutation")
     )
-    return Mating(
-        selection or RandomSelection(),
-        crossover or SBX(prob=1.0, eta=20),
-        mutation or PM(prob_var=None, eta=20),
-    )
+    crossover = crossover or SBX(prob=1.0, eta=20)
+    mutation = mutation or PM(prob_var=None, eta=20)
+    if getattr(problem, "vtype", float) in (int, bool):
+        # pymoo's defaults are for real variables; whole numbers must stay whole.
+        crossover, mutation = _rounded(crossover), _rounded(mutation)
+    return Mating(selection or RandomSelection(), crossover, mutation)
+
+
+def _rounded(operator: Any) -> Any:
+    """A real-coded operator whose results are rounded, as pymoo does for integers."""
+    if isinstance(operator, SBX | PM):
+        operator.vtype, operator.repair = float, RoundingRepair()
+    return operator
 
 
 def pairs_with_parents(mating: InfillCriterion) -> bool:

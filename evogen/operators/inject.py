@@ -13,6 +13,7 @@ from pymoo.operators.sampling.rnd import PermutationRandomSampling
 
 from evogen.operators.encoding import Encoding
 from evogen.operators.mating import GenerativeMating
+from evogen.operators.slot import check_ready
 from evogen.operators.variation import (
     GenerativeCrossover,
     GenerativeMutation,
@@ -22,7 +23,7 @@ from evogen.operators.variation import (
 #: What needs a unit box.
 GENERATIVE = (GenerativeMating, GenerativeSampling, GenerativeCrossover, GenerativeMutation)
 
-#: Algorithms whose `mating` is bookkeeping of their own and cannot be wrapped.
+#: pymoo's algorithms whose `mating` is bookkeeping of their own; ours say `own_mating = True`.
 _OWN_MATING = frozenset({"EPPSO"})
 
 
@@ -34,7 +35,7 @@ def consults_mating(algorithm: Any) -> bool:
     """
     if not isinstance(getattr(algorithm, "mating", None), InfillCriterion):
         return False
-    if type(algorithm).__name__ in _OWN_MATING:
+    if type(algorithm).__name__ in _OWN_MATING or getattr(algorithm, "own_mating", False):
         return False
     for cls in type(algorithm).__mro__:
         methods = {k: v.__code__ for k, v in vars(cls).items() if inspect.isfunction(v)}
@@ -105,15 +106,18 @@ def check_algorithm(algorithm: Any, problem: Any) -> None:
     Raises:
         TypeError: A generative mating in an algorithm that never calls it, or variables that
             have no vector form.
-        ValueError: Bounds that are missing, infinite or reversed.
+        ValueError: Bounds that are missing, infinite or reversed; a device that is not there.
     """
     mating = getattr(algorithm, "mating", None)
     if isinstance(mating, GenerativeMating) and not consults_mating(algorithm):
         raise TypeError(_refusal(algorithm))
     sampling = getattr(getattr(algorithm, "initialization", None), "sampling", None)
     own = [mating, sampling, getattr(mating, "crossover", None), getattr(mating, "mutation", None)]
-    if any(isinstance(part, GENERATIVE) for part in own):
+    generative = [part for part in own if isinstance(part, GENERATIVE)]
+    if generative:
         Encoding(problem)
+        for part in generative:
+            check_ready(part.model)
         if isinstance(sampling, PermutationRandomSampling):
             raise TypeError(
                 f"{type(sampling).__name__} makes permutations, which have no unit-box form; "

@@ -16,7 +16,13 @@ from evogen.operators.base import default_base, pairs_with_parents, run_base
 from evogen.operators.credit import SurvivalCredit
 from evogen.operators.encoding import BOUNDS, Encoding, repair_to_box
 from evogen.operators.examples import Elites, Examples
-from evogen.operators.slot import ModelSlot, check_model, history_snapshot, require_width
+from evogen.operators.slot import (
+    ModelSlot,
+    check_model,
+    check_ready,
+    history_snapshot,
+    require_width,
+)
 from evogen.operators.solutions import Solutions
 
 Share = float | str | Callable[[int, np.random.Generator], float]
@@ -95,12 +101,16 @@ class GenerativeMating(InfillCriterion):
         check_model(model, conditional=self.examples.conditional)
         if not callable(share) and not (isinstance(share, str) and share == "adaptive"):
             _check_share(f"share={share!r}", share, ', "adaptive" or a function')
-        if refit_every < 1:
-            raise ValueError(f"refit_every={refit_every!r} must be at least 1")
+        if refit_every < 1 or int(refit_every) != refit_every:
+            raise ValueError(f"refit_every={refit_every!r} must be a whole number, at least 1")
         if archive_size < 0:
             raise ValueError(f"archive_size={archive_size!r} must not be negative")
         if bounds not in BOUNDS:
             raise ValueError(f"bounds={bounds!r} is unknown; use one of {', '.join(BOUNDS)}")
+        if base is not None and not isinstance(base, InfillCriterion):
+            raise TypeError(f"base={base!r} must be a pymoo mating, such as NSGA2().mating")
+        if mutation is not None and not callable(mutation):
+            raise TypeError(f"mutation={mutation!r} must be a pymoo mutation, such as PM()")
         self.slot = ModelSlot(model)
         self.share = share
         self.base = base
@@ -163,13 +173,14 @@ class GenerativeMating(InfillCriterion):
         return self
 
     def check(self, problem: Any) -> None:
-        """Refuse a problem that has no unit box, before any evaluation.
+        """Refuse a problem without a unit box, or a model that cannot start, before any evaluation.
 
         Raises:
-            ValueError: Missing, reversed or infinite bounds.
+            ValueError: Missing, reversed or infinite bounds; a device that is not there.
             TypeError: A kind of variable without a vector form.
         """
         Encoding(problem)
+        check_ready(self.model)
 
     def do(
         self,
@@ -280,11 +291,12 @@ class GenerativeMating(InfillCriterion):
     ) -> None:
         """Credit the last offspring, learn from the population, set the model's share."""
         if self._encoding is None:
+            check_ready(self.model)
             self._encoding = Encoding(problem)
             self._encoding.refuse_permutations(pop.get("X"))
         if not self.log:
             for individual in pop:  # an earlier run's, when it starts from that run's population
-                individual.data.pop("born", None)
+                individual.data.pop(self._tags[1], None)
         survived = self._credit_survivors(pop)
         self._known = self._learnable(pop, getattr(algorithm, "off", None))
         learnable = len(self._known) >= 2
@@ -301,14 +313,26 @@ class GenerativeMating(InfillCriterion):
         entry = {"n_gen": n_gen, "share": float(share) if usable else 0.0}
         self.log.append(entry | {"n_model": 0, "n_base": 0} | survived)
 
+    @property
+    def _tags(self) -> tuple[str, str]:
+        """Keys under which an individual remembers its operator and generation of birth.
+
+        A mating that stands in front of another generative one keeps a book of its own.
+        """
+        depth, inner = 0, self.base
+        while isinstance(inner, GenerativeMating):
+            depth, inner = depth + 1, inner.base
+        return ("operator", "born") if depth == 0 else (f"operator_{depth}", f"born_{depth}")
+
     def _credit_survivors(self, pop: Population) -> dict[str, float | None]:
         names = self.credit.names
         if not self.log:
             return {f"survived_{name}": None for name in names}
         last = self.log[-1]
+        operator, born_at = self._tags
         # MOEA/D may keep one offspring in several places, C-TAEA in two archives: it counts once.
-        members = {id(ind): ind for ind in pop if ind.data.get("born") == last["n_gen"]}
-        alive = [ind.data["operator"] for ind in members.values()]
+        members = {id(ind): ind for ind in pop if ind.data.get(born_at) == last["n_gen"]}
+        alive = [ind.data[operator] for ind in members.values()]
         born = np.array([last[f"n_{name}"] for name in names], dtype=float)
         survived = np.array([alive.count(name) for name in names], dtype=float)
         self.credit.update(born, survived)
@@ -340,7 +364,8 @@ class GenerativeMating(InfillCriterion):
         entry = self.log[-1]
         entry[f"n_{name}"] += len(off)
         if len(off):
-            off.set("operator", name, "born", entry["n_gen"])
+            operator, born_at = self._tags
+            off.set(operator, name, born_at, entry["n_gen"])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GenerativeMating:
         """A full copy, except in `save_history`, whose entries keep no model and no data."""

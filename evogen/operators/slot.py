@@ -66,6 +66,19 @@ def check_model(model: Any, *, conditional: bool = False, needs: tuple[str, ...]
                 )
 
 
+def check_ready(model: Any) -> None:
+    """Let a model refuse its settings before any evaluation is paid for.
+
+    A model may offer `check()`; ours look for their device there.
+
+    Raises:
+        ValueError: What the model finds wrong.
+    """
+    check = getattr(model, "check", None)
+    if callable(check):
+        check()
+
+
 def seed_arguments(function: Callable[..., Any], random_state: np.random.Generator) -> dict:
     """The keyword by which a function takes its seed, drawn from `random_state`."""
     seed = int(random_state.integers(2**63 - 1))

@@ -11,7 +11,7 @@ from pymoo.core.sampling import Sampling
 
 from evogen.operators.encoding import BOUNDS, Encoding, repair_to_box
 from evogen.operators.examples import TrainingData
-from evogen.operators.slot import ModelSlot, check_model, require_width
+from evogen.operators.slot import ModelSlot, check_model, check_ready, require_width
 
 
 class GenerativeSampling(Sampling):
@@ -78,8 +78,14 @@ class GenerativeSampling(Sampling):
         condition = None
         if self.condition is not None:
             condition = np.repeat(np.atleast_2d(self.condition), n, axis=0)
+        check_ready(self.model)
         if self.data is not None:
             self.slot.fit(TrainingData(self._encoded_data(problem, encoding)), random_state)
+        elif hasattr(self.model, "n_features_") and self.model.n_features_ is None:
+            raise ValueError(
+                f"{type(self.model).__name__} is not trained yet; fit it, or give earlier "
+                "solutions as data"
+            )
         rows = self.slot.sample(n, condition, random_state)
         if rows is None:
             return np.empty((0, encoding.n_dim))
@@ -97,6 +103,8 @@ class GenerativeSampling(Sampling):
             raise ValueError(
                 f"data has shape {data.shape}, expected (n, {problem.n_var}) for this problem"
             )
+        if not np.isfinite(data).all():
+            raise ValueError(f"data has {(~np.isfinite(data)).sum()} values that are not finite")
         return encoding.encode(data)
 
     @property
@@ -119,6 +127,7 @@ class _FittedOnPopulation:
             rows = np.unique(x if algorithm is None else algorithm.pop.get("X"), axis=0)
             if len(rows) >= 2:
                 encoding.refuse_permutations(rows)
+                check_ready(self.model)
                 self.slot.fit(TrainingData(encoding.encode(rows)), random_state)
                 self._fitted_at = when
         return encoding

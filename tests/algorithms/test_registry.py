@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
+from pymoo.core.problem import Problem
 from pymoo.optimize import minimize
 from pymoo.problems import get_problem
 
-from evogen.algorithms import get_algorithm, list_algorithms, register
-from evogen.operators import GenerativeMating
+from evogen.algorithms import (
+    GMOEA,
+    IMMOEA,
+    MOEADDE,
+    get_algorithm,
+    list_algorithms,
+    register,
+)
+from evogen.operators import Copy, GenerativeMating, inject
 
 SLOW = {"gmoea-published", "gmoea-as-coded"}
 SINGLE = {"ga", "de"}
@@ -65,3 +73,50 @@ def test_too_small_a_population_is_refused():
 def test_a_name_can_be_registered_once():
     with pytest.raises(ValueError, match="registered already"):
         register("nsga2", lambda problem, pop_size=100: None, "again")
+
+
+@pytest.mark.parametrize("cls", [GMOEA, IMMOEA, MOEADDE])
+def test_misspelt_arguments_of_our_own_methods_are_refused(cls):
+    with pytest.raises(TypeError, match="no setting 'outputt'; did you mean output"):
+        cls(20, outputt=None)
+    with pytest.raises(TypeError, match="sets mating itself"):
+        cls(20, mating=None)
+
+
+@pytest.mark.parametrize("cls", [GMOEA, IMMOEA, MOEADDE])
+def test_variables_that_are_not_real_are_refused_before_any_evaluation(cls):
+    class Whole(Problem):
+        def __init__(self):
+            super().__init__(n_var=3, n_obj=2, xl=0, xu=9, vtype=int)
+
+        def _evaluate(self, x, out, *args, **kwargs):
+            raise AssertionError("evaluated")
+
+    with pytest.raises(TypeError, match="real variables only"):
+        minimize(Whole(), cls(20), ("n_gen", 2), seed=1)
+
+
+@pytest.mark.parametrize("cls", [GMOEA, IMMOEA, MOEADDE])
+def test_infinite_bounds_are_refused_before_any_evaluation(cls):
+    problem = Problem(n_var=3, n_obj=2, xl=-np.inf, xu=1)
+    with pytest.raises(ValueError, match="finite box"):
+        minimize(problem, cls(20), ("n_gen", 2), seed=1)
+
+
+def test_a_mating_of_its_own_cannot_be_replaced():
+    with pytest.raises(TypeError, match="IMMOEA"):
+        inject(IMMOEA(20), GenerativeMating(Copy()))
+
+
+def test_a_model_injected_before_the_published_gan_stays():
+    problem = get_problem("zdt1", n_var=4)
+    algorithm = inject(GMOEA(20, variant="published"), GenerativeMating(Copy()))
+    algorithm.mating.base.share = 0.0
+    res = minimize(problem, algorithm, ("n_gen", 3), seed=1)
+    assert isinstance(res.algorithm.mating.model, Copy)
+
+
+def test_the_smallest_population_works_for_the_named_methods():
+    problem = get_problem("zdt1", n_var=4)
+    for name in ("immoea", "moead-de", "gmoea"):
+        assert minimize(problem, get_algorithm(name, problem, pop_size=4), ("n_gen", 4), seed=1)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from evogen.experiment import Campaign, Cell, Spec, Store, summarize, to_markdown
+from evogen.experiment import Campaign, Cell, Spec, Store, indicators, summarize, to_markdown
 from evogen.experiment import campaign as campaign_module
 from evogen.experiment.tables import indicator_table
 
@@ -296,3 +296,100 @@ def test_the_true_front_is_kept_for_reports(small):
         front, floor = store.front(campaign.problems[0].describe(), 12)
     assert np.allclose(front[:, 1], 1 - np.sqrt(front[:, 0]))
     assert floor == pytest.approx(0.03, rel=0.2)
+
+
+def directions_for_three(problem, pop_size):
+    from pymoo.algorithms.moo.nsga3 import NSGA3
+
+    return NSGA3(np.eye(3), pop_size=pop_size)
+
+
+def pymoo_moead(problem, pop_size):
+    from pymoo.algorithms.moo.moead import MOEAD
+
+    return MOEAD(np.eye(2), n_neighbors=2)
+
+
+@pytest.mark.parametrize(
+    ("problem", "algorithm", "words"),
+    [
+        ("zdt1", directions_for_three, r"directions_for_three cannot solve zdt1: .*3 != 2"),
+        ("bnh", pymoo_moead, r"pymoo_moead cannot solve bnh: .* any constraints"),
+        ("bnh", "moead-de", r"moead-de cannot solve bnh: .*constraint"),
+    ],
+)
+def test_a_pair_that_cannot_be_set_up_is_refused_before_any_work(
+    tmp_path, problem, algorithm, words
+):
+    with pytest.raises(ValueError, match=words):
+        Campaign(problem, algorithm, seeds=1, store=tmp_path / "runs.db")
+    assert not (tmp_path / "runs.db").exists()
+
+
+def test_algorithms_that_need_the_budget_when_set_up_pass(small):
+    # RVEA turns it into a number of generations.
+    campaign = small(["zdt1"], ["rvea"], seeds=1)
+    assert campaign.run(jobs=0, progress=False).n_done == 1
+
+
+def test_cells_are_measured_again_when_the_true_front_has_changed(small, monkeypatch):
+    campaign = small(["zdt1", "zdt2"], ["nsga2"], seeds=2)
+    campaign.run(jobs=0, progress=False)
+    before = rows(campaign.store)
+    description = campaign.problems[0].describe()
+    with Store(campaign.store) as store:
+        old_front, old_floor = store.front(description, 12)
+    true_front = indicators.true_front
+    up = np.array([0.0, 1.0])
+
+    def changed(problem, n_points=None):
+        front = true_front(problem, n_points)
+        return front + up if "ZDT1" in problem.name() else front
+
+    monkeypatch.setattr(indicators, "true_front", changed)
+    summary = small(["zdt1", "zdt2"], ["nsga2"], seeds=3).run(jobs=0, progress=False)
+    assert (summary.n_skipped, summary.n_done, summary.n_remeasured) == (4, 2, 2)
+    assert "2 measured again" in str(summary)
+    after = rows(campaign.store)
+    with Store(campaign.store) as store:
+        front, floor = store.front(description, 12)
+        curves = {seed: store.arrays(after["zdt1", "nsga2", seed].key, "curves") for seed in (1, 3)}
+    assert np.array_equal(front, old_front + up)
+    assert floor == pytest.approx(old_floor)
+    for seed in (1, 2):
+        assert after["zdt2", "nsga2", seed] == before["zdt2", "nsga2", seed]
+        old, new = before["zdt1", "nsga2", seed], after["zdt1", "nsga2", seed]
+        assert new.igd != old.igd
+        assert new.reference == after["zdt1", "nsga2", 3].reference != old.reference
+    cell = after["zdt1", "nsga2", 1]
+    assert (curves[1]["igd"][-1], curves[1]["hv"][-1]) == (cell.igd, cell.hv)
+    assert np.isnan(curves[1]["igd"][:-1]).all()
+    assert np.isfinite(curves[3]["igd"]).all()
+    # What is measured again is what a run would have measured.
+    small(["zdt1"], ["nsga2"], store=campaign.store.with_name("new.db")).run(jobs=0, progress=False)
+    assert rows(campaign.store.with_name("new.db"))["zdt1", "nsga2", 1].igd == cell.igd
+    assert small(["zdt1"], ["nsga2"]).run(jobs=0, progress=False).n_remeasured == 0
+
+
+def test_a_front_that_is_not_known_at_present_does_not_replace_one_that_was(small, monkeypatch):
+    campaign = small(["zdt1"], ["nsga2"], seeds=1)
+    campaign.run(jobs=0, progress=False)
+    before = rows(campaign.store)
+    monkeypatch.setattr(indicators, "true_front", lambda problem, n_points=None: None)
+    assert campaign.run(jobs=0, progress=False).n_remeasured == 0
+    assert rows(campaign.store) == before
+    with Store(campaign.store) as store:
+        assert store.front(campaign.problems[0].describe(), 12)[0] is not None
+
+
+def test_a_summary_may_be_about_a_part_of_the_store(small):
+    small(["zdt1"], ["nsga2", "spea2"]).run(jobs=0, progress=False)
+    later = small(["zdt2"], ["spea2"])
+    later.run(jobs=0, progress=False)
+    with Store(later.store) as store:
+        whole = summarize(store)
+        part = summarize(store, keys={cell.key for cell in later.cells})
+        with pytest.raises(ValueError, match="holds no"):
+            summarize(store, keys=set())
+    assert (list(whole.rows), whole.algorithms) == (["zdt1", "zdt2"], ["nsga2", "spea2"])
+    assert (list(part.rows), part.algorithms) == (["zdt2"], ["spea2"])

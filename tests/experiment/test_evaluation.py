@@ -73,6 +73,7 @@ class Partly(Problem):
         out["F"] = f
 
 
+@pytest.mark.filterwarnings("ignore:Partly gave no finite values")
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("where", ["part", "first generation"])
 def test_runs_survive_values_that_are_not_finite(name, where):
@@ -87,6 +88,7 @@ def test_runs_survive_values_that_are_not_finite(name, where):
     assert np.ptp(res.F[:, 0]) > 60
 
 
+@pytest.mark.filterwarnings("ignore:Partly gave no finite values")
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_run_without_any_finite_value_ends_and_says_so(name):
     res = minimize(Partly("always"), ALGORITHMS[name](), ("n_gen", 5), seed=1)
@@ -94,6 +96,26 @@ def test_a_run_without_any_finite_value_ends_and_says_so(name):
     assert res.X is None
     assert "no feasible point with finite values" in res.message
     assert res.n_nonfinite == res.n_eval
+
+
+def test_first_points_without_any_finite_value_are_warned_about_once():
+    with pytest.warns(UserWarning, match=r"Partly gave no finite .* first 8 points$") as told:
+        minimize(Partly("always"), NSGA2(pop_size=8), ("n_gen", 4), seed=1)
+    assert len(told) == 1
+
+
+def test_objectives_that_are_never_set_are_recognised():
+    class Forgetful(Partly):
+        def _evaluate(self, x, out, *args, **kwargs):
+            out["objectives"] = x[:, :2]
+
+    with pytest.warns(UserWarning, match=r"as when _evaluate does not set out\['F'\]"):
+        minimize(Forgetful("part"), NSGA2(pop_size=8), ("n_gen", 2), seed=1)
+
+
+def test_first_points_with_one_finite_row_are_not_warned_about(recwarn):
+    evaluate(Table([[np.nan, 0.0], [1.0, 1.0], [np.inf, 2.0]]), range(3), GuardedEvaluator())
+    assert len(recwarn) == 0
 
 
 def test_the_worst_finite_value_plus_the_range_takes_the_place():
@@ -107,6 +129,7 @@ def test_the_worst_finite_value_plus_the_range_takes_the_place():
     assert evaluator.n_eval == 4
 
 
+@pytest.mark.filterwarnings("ignore:Table gave no finite values")
 def test_points_replaced_before_worse_values_were_seen_are_made_worse_too():
     f = [[np.nan, 0.0], [1.0, 1.0], [2.0, 5.0], [9.0, 9.0]]
     evaluator, problem = GuardedEvaluator(), Table(f)

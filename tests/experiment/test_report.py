@@ -17,7 +17,7 @@ def campaign(tmp_path_factory):
 
 def test_a_report_has_tables_and_figures_for_every_problem(campaign, tmp_path):
     with Store(campaign.store) as store:
-        written = write_report(store, tmp_path / "report")
+        written = write_report(store, tmp_path / "report", formats=["png", "svg"])
     names = {path.name for path in written}
     assert names == {path.name for path in (tmp_path / "report").iterdir()}
     for problem in ("zdt1", "dtlz2", "bnh"):
@@ -41,7 +41,29 @@ def test_a_report_needs_no_problem_classes(campaign, tmp_path, monkeypatch):
 
     monkeypatch.setattr(lookup, "_problems", refuse)
     with Store(campaign.store) as store:
-        assert len(write_report(store, tmp_path, formats=["png"])) == 2 + 6
+        written = write_report(store, tmp_path)
+    assert len(written) == 2 + 6
+    assert {path.suffix for path in written} == {".md", ".csv", ".png"}
+
+
+def test_a_report_may_be_about_a_part_of_the_store(campaign, tmp_path):
+    keys = {c.key for c in campaign.cells if str(c).startswith(("zdt1, spea2", "bnh, spea2"))}
+    with Store(campaign.store) as store:
+        written = write_report(store, tmp_path, keys=keys)
+    assert {path.stem for path in written[2:]} == {
+        "front-zdt1",
+        "convergence-zdt1",
+        "front-bnh",
+        "convergence-bnh",
+    }
+    assert "nsga2" not in written[0].read_text()
+
+
+@pytest.mark.parametrize("formats", ["png", [], ["bmp"]])
+def test_formats_that_cannot_be_are_refused_before_anything_is_drawn(campaign, tmp_path, formats):
+    with Store(campaign.store) as store, pytest.raises(ValueError, match=r"formats=|\.png"):
+        write_report(store, tmp_path / "report", formats=formats)
+    assert list((tmp_path / "report").iterdir()) == []
 
 
 def test_the_same_store_gives_the_same_bytes(campaign, tmp_path):

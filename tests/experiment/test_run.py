@@ -96,6 +96,31 @@ def test_setup_arguments_reach_pymoo():
     assert len(res.history) == 3
 
 
+def test_every_setting_of_a_run_that_pymoo_knows_is_taken(capsys):
+    from pymoo.core.evaluator import Evaluator
+    from pymoo.util.archive import MultiObjectiveArchive
+    from pymoo.util.display.multi import MultiObjectiveOutput
+
+    plain = minimize(Box(), NSGA2(pop_size=8), ("n_gen", 3), seed=1)
+    res = minimize(
+        Box(),
+        NSGA2(pop_size=8),
+        ("n_gen", 3),
+        seed=1,
+        verbose=True,
+        save_history=True,
+        return_least_infeasible=True,
+        archive=MultiObjectiveArchive(),
+        output=MultiObjectiveOutput(),
+        display=None,
+        evaluator=Evaluator(),
+        n_offsprings=8,
+    )
+    assert "n_eval" in capsys.readouterr().out
+    assert len(res.archive) > 0
+    assert np.array_equal(plain.F, res.F)
+
+
 def test_the_progress_bar_shows_evaluations_and_igd_without_changing_the_run(capsys):
     problem = ZDT1(n_var=4)
     silent = minimize(problem, NSGA2(pop_size=8), ("n_gen", 3), seed=1)
@@ -163,6 +188,12 @@ def test_bad_input_is_refused(arguments, error, words):
         ({"seed": 1.5}, TypeError, "seed=1.5"),
         ({"seed": True}, TypeError, "seed=True"),
         ({"pop_size": 50}, ValueError, r"NSGA2\(pop_size=50\)"),
+        ({"sed": 1}, TypeError, "'sed' is neither .* did you mean 'seed'"),
+        ({"vrebose": True}, TypeError, "did you mean 'verbose'"),
+        ({"progres": True}, TypeError, "did you mean 'progress'"),
+        ({"least_infeasible": True}, TypeError, "did you mean 'return_least_infeasible'"),
+        ({"run": 3}, TypeError, "'run' is neither"),
+        ({"_setup": 3}, TypeError, "'_setup' is neither"),
     ],
 )
 def test_bad_keywords_are_refused(keywords, error, words):
@@ -222,3 +253,42 @@ def test_a_generative_mating_needs_a_finite_box():
     with pytest.raises(ValueError, match="bound"):
         minimize(problem, algorithm, ("n_gen", 2))
     assert problem.n_calls == 0
+
+
+def test_named_variables_need_an_algorithm_for_them():
+    from pymoo.core.mixed import (
+        MixedVariableDuplicateElimination,
+        MixedVariableGA,
+        MixedVariableMating,
+        MixedVariableSampling,
+    )
+    from pymoo.core.problem import ElementwiseProblem
+    from pymoo.core.variable import Integer, Real
+
+    class Mixed(ElementwiseProblem):
+        n_calls = 0
+
+        def __init__(self):
+            named = {"a": Real(bounds=(0, 1)), "b": Integer(bounds=(0, 9))}
+            super().__init__(vars=named, n_obj=2)
+
+        def _evaluate(self, x, out, *args, **kwargs):
+            Mixed.n_calls += 1
+            out["F"] = [x["a"] + x["b"], 1 - x["a"]]
+
+    for algorithm in (NSGA2(pop_size=8), NSGA2(pop_size=8, sampling=MixedVariableSampling())):
+        with pytest.raises(TypeError, match=r"of Mixed are a dictionary .* use MixedVariableGA"):
+            minimize(Mixed(), algorithm, ("n_gen", 2), seed=1)
+    assert Mixed.n_calls == 0
+    distinct = MixedVariableDuplicateElimination()
+    fitting = (
+        NSGA2(
+            pop_size=8,
+            sampling=MixedVariableSampling(),
+            mating=MixedVariableMating(eliminate_duplicates=distinct),
+            eliminate_duplicates=distinct,
+        ),
+        MixedVariableGA(pop_size=8, survival=NSGA2().survival),
+    )
+    for algorithm in fitting:
+        assert minimize(Mixed(), algorithm, ("n_gen", 2), seed=1).success

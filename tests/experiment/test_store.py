@@ -167,6 +167,15 @@ def test_a_missing_file_or_folder_is_said_so(tmp_path):
         Store(tmp_path / "nowhere" / "runs.db")
 
 
+def test_a_file_that_cannot_be_opened_is_said_so(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(store_module.sqlite3, "connect", refuse)
+    with pytest.raises(StoreError, match=r"runs.db cannot be used: unable to open"):
+        Store(tmp_path / "runs.db")
+
+
 def test_a_damaged_file_is_detected(tmp_path):
     path = tmp_path / "runs.db"
     with Store(path) as store:

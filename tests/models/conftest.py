@@ -45,8 +45,8 @@ FACTORIES: dict[str, Factory] = {
         }
     ),
     "wgan-gp": lambda **k: WGANGP(**{"n_steps": 6, **k}),
-    "wgan": lambda **k: WGAN(**{"n_steps": 6, "r1": 0.1, **k}),
-    "lsgan": lambda **k: LSGAN(**{"n_steps": 20, "instance_noise": 0.1, "r1": 0.1, **k}),
+    "wgan": lambda **k: WGAN(**{"n_steps": 4, "r1": 0.1, **k}),
+    "lsgan": lambda **k: LSGAN(**{"n_steps": 10, "instance_noise": 0.1, "r1": 0.1, **k}),
     "pca": lambda **k: PCA(**{"n_components": 2, **k}),
     "ae": lambda **k: AE(**{"n_steps": 20, "hidden": (16,), "lr": 1e-2, **k}),
     "ae-mixture": lambda **k: AE(
@@ -61,10 +61,10 @@ FACTORIES: dict[str, Factory] = {
         }
     ),
     "bn-vae": lambda **k: BNVAE(
-        **{"n_steps": 20, "latent_dim": 3, "batch_size": 16, "ema_decay": 0.9, **k}
+        **{"n_steps": 10, "latent_dim": 3, "batch_size": 16, "ema_decay": 0.9, **k}
     ),
-    "vmf-vae": lambda **k: VMFVAE(**{"n_steps": 20, "latent_dim": 3, "hidden": (16,), **k}),
-    "vmf-vae-fixed": lambda **k: VMFVAE(**{"n_steps": 20, "kappa": 10.0, "patience": 1, **k}),
+    "vmf-vae": lambda **k: VMFVAE(**{"n_steps": 8, "latent_dim": 3, "hidden": (16,), **k}),
+    "vmf-vae-fixed": lambda **k: VMFVAE(**{"n_steps": 5, "kappa": 10.0, "patience": 1, **k}),
     "vae": lambda **k: VAE(**{"n_steps": 20, "latent_dim": 3, "hidden": (16,), **k}),
     "vae-shared": lambda **k: VAE(
         **{"n_steps": 20, "variance": "shared", "batch_size": 16, "patience": 1, **k}

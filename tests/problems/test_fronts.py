@@ -328,6 +328,11 @@ def test_the_band_of_dascmop_with_zeta_1_is_a_tenth_of_a_thousandth_below_one_ha
     np.testing.assert_allclose(front[:, 1], 1 - np.sqrt(np.maximum(x1, 0)) + distance, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["dascmop1", "dascmop9"])
+def test_a_front_where_nothing_feasible_is_found_is_none(name):
+    assert get_problem(name, difficulty=(1.0, 0.5, 0.5)).pareto_front(100) is None
+
+
 @pytest.mark.parametrize("name", ["c3dtlz1", "c3dtlz4", "dc1dtlz1", "dc3dtlz3", "c1dtlz3"])
 def test_constrained_dtlz_fronts_hold_against_sampling_near_the_optimum(name, excess, uncovered):
     problem = get_problem(name, n_var=7)

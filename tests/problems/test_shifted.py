@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -322,6 +323,11 @@ def test_bounds_that_make_no_box_are_refused():
         shifted(Box(xu=np.array([1.0, 2.0, np.inf, 9.0, 50.0, 50.0])))
     with pytest.raises(ValueError, match=r"reversed bounds: xl\[2\]=.* is above xu\[2\]"):
         shifted(Box(xl=np.array([0, 0, 5.0, 0, 0, 0]), xu=np.full(N_VAR, 2.0)))
+    for shape in [(2,), (1,), (N_VAR, 1), ()]:
+        misshapen = Box()
+        misshapen.xu = np.ones(shape)
+        with pytest.raises(ValueError, match=rf"xu of the shape {re.escape(str(shape))}, expected"):
+            shifted(misshapen)
     unbounded = Box()
     unbounded.xl = unbounded.xu = None
     with pytest.raises(ValueError, match="not all finite"):
