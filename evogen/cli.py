@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command line without the program's name; that of the process by default.
 
     Returns:
-        Exit code: 0 done, 1 some cells failed, 2 bad input, 130 interrupted.
+        Exit code: 0 done (also when a run found no feasible solution), 1 some cells failed, 2 bad
+        input, 130 interrupted.
     """
     parser = _parser()
     args = parser.parse_args(arguments)
@@ -174,6 +175,13 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default="report", metavar="DIR", help="folder (default: %(default)s)"
     )
+    parser.add_argument(
+        "--formats",
+        type=_formats,
+        default=["png"],
+        metavar="ENDINGS",
+        help="of the figures: png, svg and pdf, separated by commas (default: png)",
+    )
     _add_baseline(parser)
 
 
@@ -210,6 +218,13 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return number
+
+
+def _formats(text: str) -> list[str]:
+    endings = [part.strip() for part in text.split(",")]
+    if not set(endings) <= {"png", "svg", "pdf"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not some of png,svg,pdf")
+    return endings
 
 
 def _seeds(text: str) -> int | list[int]:
@@ -249,17 +264,20 @@ def _run(args: argparse.Namespace) -> int:
     from evogen.experiment.campaign import TWIN_SUFFIX
     from evogen.experiment.export import check_export_path, save_solutions
     from evogen.experiment.lookup import get_algorithm, get_problem
+    from evogen.experiment.targets import check_writable
     from evogen.visualization import check_figure_path, plot_front, save_figure
 
+    if args.plot:
+        check_writable(check_figure_path(args.plot))
     if args.out:
         check_export_path(args.out)
-    if args.plot:
-        check_figure_path(args.plot)
     twin = {"seed": args.twin_seed} if args.problem.lower().endswith(TWIN_SUFFIX) else {}
     problem = get_problem(args.problem, **twin, **_problem_settings(args))
     algorithm = get_algorithm(
         args.algorithm, problem, pop_size=args.pop_size, **_algorithm_settings(args.set)
     )
+    if args.out:
+        check_export_path(args.out, problem)
     res = minimize(
         problem,
         algorithm,
@@ -283,6 +301,8 @@ def _run(args: argparse.Namespace) -> int:
     print(f"wall seconds {res.exec_time:.2f}")
     if args.out:
         save_solutions(res, args.out)
+        if res.X is None:
+            print(f"{args.out} holds the final population and its constraint violation CV instead")
     if args.plot:
         title = f"{args.problem}, {args.algorithm}, {res.n_eval} evaluations, seed {args.seed}"
         save_figure(plot_front(front, reference.front, title=title), args.plot)
@@ -325,42 +345,49 @@ def _campaign(
     campaign: Campaign, args: argparse.Namespace, report: str | None, baseline: str | None
 ) -> int:
     from evogen.experiment import Store
+    from evogen.experiment.targets import prepare_folder
 
+    if report is not None:
+        prepare_folder(report)
     jobs = _n_cores() if args.jobs is None else args.jobs
     summary = campaign.run(jobs=jobs, progress=not args.quiet, retry_failed=args.retry_failed)
+    # A store may hold more: what earlier campaigns have left there is shown by `evogen report`.
+    shown = {"baseline": baseline, "keys": {cell.key for cell in campaign.cells}}
     with Store(campaign.store) as store:
-        _print_tables(store, baseline)
+        _print_tables(store, **shown)
         if report is not None:
-            _write_report(store, report, baseline)
+            _write_report(store, report, **shown)
     print(f"{summary}; {summary.seconds:.0f} s; kept in {campaign.store}")
     return 1 if summary.failed else 0
 
 
 def _report(args: argparse.Namespace) -> int:
     from evogen.experiment import Store
+    from evogen.experiment.targets import prepare_folder
 
     with Store(args.store, must_exist=True) as store:
-        _print_tables(store, args.baseline)
-        _write_report(store, args.out, args.baseline)
+        prepare_folder(args.out)
+        _print_tables(store, baseline=args.baseline)
+        _write_report(store, args.out, baseline=args.baseline, formats=args.formats)
     return 0
 
 
-def _print_tables(store: Store, baseline: str | None) -> None:
+def _print_tables(store: Store, **shown: Any) -> None:
     from rich.console import Console
 
     from evogen.experiment import all_tables, summarize, to_rich
 
     # Piped into a file there is no width to fit, and folded numbers are hard to read.
     console = Console(width=None if sys.stdout.isatty() else 160)
-    for table in all_tables(summarize(store, baseline=baseline)):
+    for table in all_tables(summarize(store, **shown)):
         console.print(to_rich(table))
         console.print()
 
 
-def _write_report(store: Store, out_dir: str, baseline: str | None) -> None:
+def _write_report(store: Store, out_dir: str, **shown: Any) -> None:
     from evogen.experiment import write_report
 
-    written = write_report(store, out_dir, baseline=baseline)
+    written = write_report(store, out_dir, **shown)
     print(f"wrote {written[0]}, {written[1]} and {len(written) - 2} figures to {out_dir}")
 
 

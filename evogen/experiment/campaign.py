@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import time
 from collections import deque
@@ -12,10 +13,10 @@ from typing import Any
 
 from evogen.experiment.cells import Cell, Outcome, Spec, failure, run_cell
 from evogen.experiment.checks import check_is_algorithm, check_problem, check_sampling
-from evogen.experiment.indicators import floor, true_front
 from evogen.experiment.lookup import check_algorithm, resolve_problems
 from evogen.experiment.pool import Finished, WorkerPool
 from evogen.experiment.progress import Bar
+from evogen.experiment.remeasure import keep_front
 from evogen.experiment.store import Store
 
 Entry = str | Spec | Callable[..., Any]
@@ -35,6 +36,8 @@ class Summary:
         n_skipped: Of these, finished before.
         n_done: Finished now.
         failed: Cells that failed now, with one line about each.
+        n_remeasured: Cells of the store (also of other algorithms) whose indicators were computed
+            anew, because the true front of their problem has changed.
         seconds: Wall time.
     """
 
@@ -42,10 +45,13 @@ class Summary:
     n_skipped: int
     n_done: int = 0
     failed: list[tuple[Cell, str]] = field(default_factory=list)
+    n_remeasured: int = 0
     seconds: float = 0.0
 
     def __str__(self) -> str:
         text = f"{self.n_cells} cells: {self.n_done} run, {self.n_skipped} in the store before"
+        if self.n_remeasured:
+            text += f", {self.n_remeasured} measured again against a front that has changed"
         return text + (f", {len(self.failed)} failed" if self.failed else "")
 
 
@@ -73,8 +79,9 @@ class Campaign:
     Raises:
         TypeError: An entry of the wrong kind, or an algorithm that would ignore its generative
             operator.
-        ValueError: Unknown names or settings, doubled entries, impossible numbers. All problems
-            and algorithms are built once to find out.
+        ValueError: Unknown names or settings, doubled entries, impossible numbers, an algorithm
+            that cannot solve one of the problems. All problems and algorithms are built and set up
+            once to find out.
     """
 
     def __init__(
@@ -126,10 +133,10 @@ class Campaign:
         with Store(self.store) as store:
             store.remember_order("problem", [spec.label for spec in self.problems])
             store.remember_order("algorithm", [spec.label for spec in self.algorithms])
-            self._keep_fronts(store)
+            n_remeasured = sum(keep_front(store, spec, self.pop_size) for spec in self.problems)
             skipped = self._skipped(store, retry_failed)
             queue = _Queue([cell for cell in self.cells if cell.key not in skipped])
-            summary = Summary(len(self.cells), len(skipped))
+            summary = Summary(len(self.cells), len(skipped), n_remeasured=n_remeasured)
             with Bar("cells", len(self.cells), visible=progress) as bar:
                 bar.show(len(skipped), "", None)
                 for cell, outcome in _outcomes(queue, jobs):
@@ -141,15 +148,6 @@ class Campaign:
                     bar.show(n_finished, f"{n_finished}/{len(self.cells)} {cell}", left)
         summary.seconds = time.monotonic() - start
         return summary
-
-    def _keep_fronts(self, store: Store) -> None:
-        for spec in self.problems:
-            description = spec.describe()
-            if not store.has_front(description, self.pop_size):
-                problem = spec.build_problem()
-                store.save_front(
-                    description, self.pop_size, true_front(problem), floor(problem, self.pop_size)
-                )
 
     def _skipped(self, store: Store, retry_failed: bool) -> set[str]:
         """Keys of the cells that need not be run; their labels are brought up to date."""
@@ -169,6 +167,14 @@ class Campaign:
                 check_is_algorithm(algorithm)
                 check_sampling(algorithm, problem)
                 check_algorithm(algorithm, problem)
+                try:
+                    # A copy: a function may hand out the same object again.
+                    termination = ("n_eval", self.n_eval)
+                    copy.deepcopy(algorithm).setup(problem, seed=0, termination=termination)
+                except Exception as error:
+                    kind = TypeError if isinstance(error, TypeError) else ValueError
+                    why = str(error) or type(error).__name__
+                    raise kind(f"{spec.label} cannot solve {problem_spec.label}: {why}") from error
 
 
 class _Queue:

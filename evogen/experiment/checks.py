@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 from pymoo.core.termination import Termination
+from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.sampling.lhs import LatinHypercubeSampling
 from pymoo.operators.sampling.rnd import FloatRandomSampling, IntegerRandomSampling
 from pymoo.termination import get_termination
@@ -49,13 +52,23 @@ def check_problem(problem: Any) -> None:
 
 
 def check_sampling(algorithm: Any, problem: Any) -> None:
-    """Refuse random initial points in a problem without a finite box.
+    """Refuse random initial points in a problem without a finite box, or with named variables.
 
     Raises:
+        TypeError: The algorithm makes arrays, but the problem's variables are a dictionary.
         ValueError: The algorithm draws its first points between bounds that are not there.
     """
     sampling = getattr(getattr(algorithm, "initialization", None), "sampling", None)
     boxed = (FloatRandomSampling, IntegerRandomSampling, LatinHypercubeSampling)
+    if isinstance(getattr(problem, "vars", None), dict):
+        crossover = getattr(getattr(algorithm, "mating", None), "crossover", None)
+        if isinstance(sampling, boxed) or isinstance(crossover, SBX):
+            raise TypeError(
+                f"{type(algorithm).__name__} makes arrays of numbers, but the variables of "
+                f"{problem.name()} are a dictionary (mixed); use MixedVariableGA, or give a "
+                "sampling and a mating for mixed variables (pymoo.core.mixed)"
+            )
+        return
     if not isinstance(sampling, boxed):
         return
     what = f"{type(algorithm).__name__} draws its first points at random between the bounds"
@@ -84,6 +97,36 @@ def check_is_algorithm(algorithm: Any) -> None:
         raise TypeError(
             f"algorithm={algorithm!r} is no algorithm; give a pymoo Algorithm or a name (`evogen "
             "list algorithms`)"
+        )
+
+
+def check_setup_keywords(algorithm: Any, keywords: Iterable[str], others: Iterable[str]) -> None:
+    """Refuse keywords that `Algorithm.setup` would store and nobody would look at.
+
+    Args:
+        algorithm: Its attributes may be set, and so may what its setup methods take.
+        keywords: Those given.
+        others: Further keywords of the caller, to be named where they are near.
+
+    Raises:
+        TypeError: An unknown keyword; near ones are named.
+    """
+    taken = {
+        name
+        for method in (algorithm.setup, algorithm._setup)
+        for name, parameter in inspect.signature(method).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+    known = {name for name in taken | set(vars(algorithm)) if not name.startswith("_")}
+    known.discard("problem")
+    for name in keywords:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, sorted(known.union(others)), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see pymoo's `Algorithm.setup`"
+        raise TypeError(
+            f"{name!r} is neither an argument of minimize nor an attribute of "
+            f"{type(algorithm).__name__}; {hint}"
         )
 
 

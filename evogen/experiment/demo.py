@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evogen.experiment.campaign import Campaign
+from evogen.experiment.targets import prepare_folder
 
 PROBLEMS = ("imf1", "imf3", "zdt1", "dtlz2")
 
@@ -33,8 +34,7 @@ def demo_campaign(
         seeds: Number of seeds; 7 by default, 2 when quick.
         quick: A fifth of the evaluations, to see that everything works.
     """
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    out_dir = prepare_folder(out_dir)
     return Campaign(
         [name for problem in PROBLEMS for name in (problem, f"{problem}-shifted")],
         ALGORITHMS,

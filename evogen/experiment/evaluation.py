@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ class GuardedEvaluator(Evaluator):
 
     When worse values are seen later, the points replaced before are made worse too, so that they
     never overtake a real one. Finite rows are not touched: on a problem without non-finite values
-    a run is bit for bit the one with the wrapped evaluator.
+    a run is bit for bit the one with the wrapped evaluator. When already the first points have no
+    finite row among them, there is a warning: most often the problem is at fault.
 
     Args:
         inner: The evaluator to wrap; pymoo's own by default.
@@ -105,14 +107,15 @@ class GuardedEvaluator(Evaluator):
         names = ("F", "G", "H") if problem.has_constraints() else ("F",)
         values = {name: _matrix(rows.get(name), len(rows)) for name in names}
         bad = ~np.all([np.isfinite(v).all(axis=1) for v in values.values()], axis=0)
+        untouched = ~bad
         if self.nonfinite:
-            untouched = ~bad & ~np.array([_is_replaced(row) for row in rows])
-        else:
-            untouched = ~bad
+            untouched &= ~np.array([is_replaced(row) for row in rows])
         if untouched.any():
             grown = self._observe(values, rows, untouched)
-            for individual in filter(_is_replaced, self.nonfinite if grown else ()):
+            for individual in filter(is_replaced, self.nonfinite if grown else ()):
                 self._replace(individual)
+        if bad.all() and not self._ranges:
+            warnings.warn(_first_points_text(problem, values["F"]), stacklevel=2)
         if bad.any():
             self.nonfinite.extend(rows[bad])
             for individual in rows[bad]:
@@ -148,9 +151,18 @@ class GuardedEvaluator(Evaluator):
         individual.CV = self._range("CV", 1).penalty()
 
 
-def _is_replaced(individual: Any) -> bool:
+def is_replaced(individual: Any) -> bool:
+    """Whether an individual's objectives stand in for values that were not finite."""
     # The very array that was put in: a later evaluation of the individual would put in another.
     return individual.data.get(REPLACED) is individual.F
+
+
+def _first_points_text(problem: Any, f: np.ndarray) -> str:
+    text = f"{problem.name()} gave no finite values for any of the first {len(f)} points"
+    if np.isposinf(f).all():
+        # What pymoo puts in when a problem sets nothing.
+        text += "; all objectives are inf, as when _evaluate does not set out['F']"
+    return text
 
 
 def _matrix(values: Any, n_rows: int) -> np.ndarray:

@@ -8,50 +8,56 @@ from typing import Any
 
 import numpy as np
 
+from evogen.experiment.evaluation import is_replaced
+from evogen.experiment.targets import check_writable
+
 ENDINGS = (".npz", ".csv")
 
 
-def check_export_path(path: str | Path) -> Path:
+def check_export_path(path: str | Path, problem: Any = None) -> Path:
     """The path, if solutions can be written there; to be asked before the run.
 
+    Args:
+        path: File to write.
+        problem: The problem whose solutions they are.
+
     Raises:
-        ValueError: The ending is neither `.npz` nor `.csv`.
-        FileNotFoundError: The folder is not there.
+        ValueError: The ending is neither `.npz` nor `.csv`, or `.npz` for mixed variables.
+        OSError: The folder is not there (FileNotFoundError) or the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"{path.name!r} must end in {' or '.join(ENDINGS)}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}")
-    return path
+    if path.suffix.lower() == ".npz" and isinstance(getattr(problem, "vars", None), dict):
+        raise ValueError(f"mixed variables cannot be written to {path.name}; use .csv")
+    return check_writable(path)
 
 
 def save_solutions(res: Any, path: str | Path) -> None:
-    """Write the solutions of a run.
+    """Write the solutions of a run; where it found no feasible one, its final population.
 
     `.npz`: arrays X `(n, n_var)`, F `(n, n_obj)`, and G, H, CV where the problem has constraints.
     `.csv`: one line per solution with the columns x1, ..., f1, ..., g1, ..., h1, ..., all digits.
+    A final population without a feasible point is in the order of its violation, least first, and
+    has CV (`.csv`: cv1) in any case; F, G and H are nan where the problem gave non-finite values.
 
     Args:
         res: What `minimize` returned.
         path: File to write.
 
     Raises:
-        ValueError: The run found no feasible solution, or see `check_export_path`.
+        ValueError, OSError: See `check_export_path`.
     """
-    path = check_export_path(path)
-    if res.X is None:
-        raise ValueError(f"nothing to write to {path.name}: no feasible solution was found")
-    names = ["X", "F", *(["G", "H", "CV"] if res.problem.has_constraints() else [])]
-    n = len(np.atleast_2d(res.F))
-    arrays = {name: np.asarray(getattr(res, name)).reshape(n, -1) for name in names}
+    path = check_export_path(path, res.problem)
+    arrays = _final_population(res) if res.X is None else _solutions(res)
     arrays = {name: values for name, values in arrays.items() if values.size}
     if path.suffix.lower() == ".npz":
-        if arrays["X"].dtype.hasobject:
-            raise ValueError(f"mixed variables cannot be written to {path.name}; use .csv")
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
         return
-    columns = [name for name in arrays if name != "CV"]
+    columns = [name for name in arrays if name != "CV" or res.X is None]
+    n = len(arrays["X"])
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
@@ -59,3 +65,21 @@ def save_solutions(res: Any, path: str | Path) -> None:
         )
         for i in range(n):
             writer.writerow(value for name in columns for value in arrays[name][i].tolist())
+
+
+def _solutions(res: Any) -> dict[str, np.ndarray]:
+    names = ["X", "F", *(["G", "H", "CV"] if res.problem.has_constraints() else [])]
+    n = len(np.atleast_2d(res.F))
+    return {name: np.asarray(getattr(res, name)).reshape(n, -1) for name in names}
+
+
+def _final_population(res: Any) -> dict[str, np.ndarray]:
+    pop = res.pop[np.argsort(res.pop.get("CV")[:, 0], kind="stable")]
+    arrays = {
+        name: np.asarray(pop.get(name)).reshape(len(pop), -1) for name in ("X", "F", "G", "H", "CV")
+    }
+    # What the guard has put there is no result.
+    stand_in = [is_replaced(individual) for individual in pop]
+    for name in ("F", "G", "H"):
+        arrays[name] = np.where(np.array(stand_in)[:, None], np.nan, arrays[name])
+    return arrays

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,17 @@ from evogen.experiment.indicators import nondominated
 from evogen.experiment.store import Store, StoredCell
 from evogen.experiment.summary import Results, Row, summarize
 from evogen.experiment.tables import TITLES, all_tables, to_markdown, write_csv
+from evogen.experiment.targets import prepare_folder
 from evogen.visualization import (
+    check_figure_path,
     plot_convergence,
     plot_fronts,
     plot_shares,
     save_figure,
 )
 
-FORMATS = ("png", "svg")
+#: Drawing takes most of a report's time, and every further format as much again.
+FORMATS = ("png",)
 
 
 def write_report(
@@ -28,6 +31,7 @@ def write_report(
     out_dir: str | Path,
     *,
     baseline: str | None = None,
+    keys: Container[str] | None = None,
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
     """Write `table.md`, `table.csv` and figures.
@@ -40,19 +44,24 @@ def write_report(
     Args:
         store: A store with finished cells.
         out_dir: Folder, made when it is not there.
-        baseline: See `summarize`.
-        formats: Endings of the figures' files.
+        baseline, keys: See `summarize`.
+        formats: Endings of the figures' files (`"png"`, `"svg"`, `"pdf"`); `table.md` shows the
+            first.
 
     Returns:
         What was written, `table.md` first.
 
     Raises:
-        ValueError: The store is empty, or the baseline is not in it.
+        ValueError: There are no such cells, the baseline is not among them, or an unknown format.
+        OSError: The folder cannot be written.
         StoreError: The store is damaged.
     """
-    results = summarize(store, baseline=baseline)
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    results = summarize(store, baseline=baseline, keys=keys)
+    out_dir = prepare_folder(out_dir)
+    if isinstance(formats, str) or not formats:
+        raise ValueError(f"formats={formats!r} must be a list of endings, e.g. ['png']")
+    for ending in formats:
+        check_figure_path(out_dir / f"figure.{ending}")
     markdown, table = out_dir / "table.md", out_dir / "table.csv"
     figures: list[tuple[str, Any]] = []
     for row in results.rows.values():

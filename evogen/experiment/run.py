@@ -11,6 +11,7 @@ from evogen.experiment.checks import (
     check_is_algorithm,
     check_problem,
     check_sampling,
+    check_setup_keywords,
     check_termination,
 )
 from evogen.experiment.evaluation import GuardedEvaluator
@@ -18,6 +19,16 @@ from evogen.experiment.lookup import check_algorithm, get_algorithm, get_problem
 from evogen.experiment.progress import RunProgress
 
 DEFAULT_POP_SIZE = 100
+
+OWN_KEYWORDS = (
+    "termination",
+    "seed",
+    "pop_size",
+    "progress",
+    "callback",
+    "copy_algorithm",
+    "copy_termination",
+)
 
 
 def minimize(
@@ -54,7 +65,8 @@ def minimize(
         callback: pymoo `Callback` or function of the algorithm, called after each generation.
         copy_algorithm: Work on a copy; what ran is `res.algorithm`.
         copy_termination: Work on a copy of a `Termination` object.
-        **setup_kwargs: Passed to `algorithm.setup`, e.g. `verbose`, `save_history`, `archive`.
+        **setup_kwargs: Passed to `algorithm.setup`, e.g. `verbose`, `save_history`, `archive`, or
+            any other attribute of the algorithm.
 
     Returns:
         pymoo `Result`: `X`, `F`, `G`, `H`, `CV`, `opt`, `pop`, `algorithm`, ...; besides pymoo's:
@@ -62,8 +74,9 @@ def minimize(
         `n_nonfinite` and `X_nonfinite` (the decision vectors of such rows, in order).
 
     Raises:
-        TypeError: `problem`, `algorithm` or `termination` is of the wrong kind, or a generative
-            operator sits in an algorithm that would ignore it.
+        TypeError: `problem`, `algorithm` or `termination` is of the wrong kind, a keyword that
+            nothing knows, a generative operator in an algorithm that would ignore it, or named
+            variables with an algorithm for arrays.
         ValueError: Unknown names, impossible bounds, `pop_size` beside an algorithm object.
     """
     if isinstance(problem, str):
@@ -72,6 +85,7 @@ def minimize(
     check_termination(termination)
     _check_seed(seed)
     algorithm, is_own = _algorithm(algorithm, problem, pop_size)
+    check_setup_keywords(algorithm, setup_kwargs, OWN_KEYWORDS)
     check_sampling(algorithm, problem)
     check_algorithm(algorithm, problem)
 

@@ -127,6 +127,16 @@ class StoredCell:
     finished_at: str
 
 
+@dataclass(frozen=True)
+class Remeasured:
+    """A cell's indicators against another front; see `Outcome` for the fields."""
+
+    key: str
+    indicators: Mapping[str, float | None]
+    reference: Mapping[str, Any]
+    curves: Mapping[str, np.ndarray]
+
+
 _COLUMNS = tuple(StoredCell.__dataclass_fields__)
 _JSON_COLUMNS = ("spec", "warnings", "reference", "machine")
 
@@ -151,8 +161,9 @@ class Store:
             raise FileNotFoundError(f"there is no store {self.path}")
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {self.path.parent} for {self.path.name}")
-        self._check_header()
-        self._connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
+        with self._clear_errors():
+            self._check_header()
+            self._connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
         try:
             with self._clear_errors():
                 self._open()
@@ -285,6 +296,8 @@ class Store:
         pop_size: int,
         front: np.ndarray | None,
         floor: float | None,
+        *,
+        remeasured: Sequence[Remeasured] = (),
     ) -> None:
         """Keep a problem's true front and floor.
 
@@ -293,12 +306,26 @@ class Store:
             pop_size: The population size that the floor is for.
             front: Points `(n, n_obj)`, or None when unknown.
             floor: See `evogen.experiment.floor`.
+            remeasured: Cells whose indicators change with the front.
         """
         blob = None if front is None else _pack({"front": front})
+        # One transaction with the front: no moment at which numbers and front disagree.
+        measures = [
+            [*(c.indicators[name] for name in ("igd", "igd_plus", "hv")), _canonical(c.reference)]
+            for c in remeasured
+        ]
         with self._transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO fronts VALUES (?, ?, ?, ?)",
                 (_canonical(problem), pop_size, floor, blob),
+            )
+            connection.executemany(
+                "UPDATE cells SET igd = ?, igd_plus = ?, hv = ?, reference = ? WHERE key = ?",
+                [(*values, c.key) for values, c in zip(measures, remeasured, strict=True)],
+            )
+            connection.executemany(
+                "UPDATE arrays SET npz = ? WHERE key = ? AND name = 'curves'",
+                [(_pack(c.curves), c.key) for c in remeasured],
             )
 
     def front(
@@ -407,6 +434,8 @@ class Store:
     def _clear_errors(self) -> Iterator[None]:
         try:
             yield
+        except PermissionError as error:
+            raise StoreError(f"{self.path} cannot be used: {error.strerror}") from error
         except sqlite3.OperationalError as error:
             raise StoreError(f"{self.path} cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:

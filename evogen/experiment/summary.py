@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,7 +95,9 @@ class Results:
         return [a for a, m in medians.items() if m == top and np.isfinite(m)]
 
 
-def summarize(store: Store, *, baseline: str | None = None) -> Results:
+def summarize(
+    store: Store, *, baseline: str | None = None, keys: Container[str] | None = None
+) -> Results:
     """Arrange the cells of a store.
 
     Cells under the same label that differ in size, population, budget or settings are kept apart:
@@ -105,11 +107,12 @@ def summarize(store: Store, *, baseline: str | None = None) -> Results:
         store: The store.
         baseline: Label of the algorithm to compare with; by default `nsga2` if it is there, else
             the first.
+        keys: Only the cells with these keys (`Cell.key`); by default all.
 
     Raises:
-        ValueError: The store is empty, or the baseline is not in it.
+        ValueError: There are no such cells, or the baseline is not among them.
     """
-    cells = store.cells()
+    cells = [cell for cell in store.cells() if keys is None or cell.key in keys]
     if not cells:
         raise ValueError(f"{store.path} holds no finished cells yet")
     row_of = _labels(cells, lambda c: c.problem, _row_setting, store.order("problem"))
