@@ -45,6 +45,7 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
         ["imf", "imf-shifted"],
         ["nsga2-de-reflect", "moead-de-clip", "gmoea-reflect"],
     ),
+    "others": (["imf", "imf-shifted"], ["nsga2-vae", "nsga2-improvement"]),
     "published": (["imf"], ["gmoea-published"]),
 }
 
@@ -146,6 +147,7 @@ def pages(store: Store, results: Results) -> list[str]:
             ["nsga2-ddpm", *PARTS["ddpm"][1]],
             "nsga2-ddpm",
         ),
+        ("Other operators in NSGA-II", ["nsga2", *PARTS["others"][1]], "nsga2"),
     ]
     for title, algorithms, baseline in tables:
         for rows in ("original", "shifted"):
@@ -156,7 +158,8 @@ def pages(store: Store, results: Results) -> list[str]:
             indicators = ("igd", "igd_plus", "hv") if title == "Methods" else ("igd",)
             sections += [to_markdown(indicator_table(part, name)) for name in indicators]
     sections += ["## Cost\n", to_markdown(cost_table(results))]
-    for algorithm in ("gmoea", "nsga2-ddpm"):
+    operators = ["gmoea", "nsga2-ddpm", "nsga2-gaussian", "nsga2-de", *PARTS["others"][1]]
+    for algorithm in [a for a in operators if a in results.algorithms]:
         lines = break_even(store, results, algorithm, "nsga2")
         sections.append(
             f"## Break-even of {algorithm} against nsga2\n\n"
@@ -227,7 +230,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     if args.command == "run":
-        run(args.store, args.part or ["main", "gmoea", "ddpm", "bounds"], args.jobs)
+        run(args.store, args.part or ["main", "gmoea", "ddpm", "bounds", "others"], args.jobs)
     else:
         report(args.store)
 
