@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,8 +58,9 @@ INTRODUCTION = """# Results
 
 Written by `python benchmarks/study.py report`, the runs by `python benchmarks/study.py run`:
 IMF1-10 and their shifted twins (offset seed 1), 30 variables, population 100, 5,000 evaluations,
-seeds 1 to 11; every run is in [`study.csv`](../benchmarks/results/study.csv). Marks: Wilcoxon
-rank-sum against the first column, Holm-corrected over the table. The IMF problems keep one end of
+seeds 1 to 11. [`study.csv`](../benchmarks/results/study.csv) has quartiles and p-values,
+[`study_runs.csv`](../benchmarks/results/study_runs.csv) every run. Marks: Wilcoxon rank-sum against
+the first column, Holm-corrected over the table. The IMF problems keep one end of
 their Pareto set in the lower corner of the box: read the column `...-corner` (all model offspring
 *are* that corner) before the others, and the twins beside the originals.
 
@@ -87,6 +89,7 @@ def select(results: Results, rows: str, algorithms: Sequence[str], baseline: str
     twin = rows == "shifted"
     kept = [a for a in algorithms if a in results.algorithms]
     labels = [label for label in results.rows if label.split()[0].endswith("-shifted") == twin]
+    kept = [a for a in kept if any(results.done.get((r, a)) for r in labels)]
     labels = [r for r in labels if any(results.done.get((r, a)) for a in kept)]
     return Results(
         {label: results.rows[label] for label in labels},
@@ -191,6 +194,18 @@ def draw(store: Store, results: Results, problem: str, out: Path) -> None:
     save_figure(figure, out / f"convergence-{problem}.png")
 
 
+def write_runs(results: Results, path: Path) -> None:
+    """Every finished run, one line each."""
+    names = ("igd", "igd_plus", "hv", "n_eval", "cpu_seconds")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["problem", "algorithm", "seed", *names])
+        for (row, algorithm), cells in results.done.items():
+            for cell in cells:
+                values = [f"{getattr(cell, name):.6g}" for name in names]
+                writer.writerow([row, algorithm, cell.seed, *values])
+
+
 def fill_readme(results: Results) -> None:
     """Put the IGD tables of the methods between the marks of the README."""
     readme = ROOT / "README.md"
@@ -213,6 +228,7 @@ def report(store_path: Path) -> None:
     with Store(store_path, must_exist=True) as store:
         results = summarize(store, baseline="nsga2")
         write_csv(results, RESULTS / "study.csv")
+        write_runs(results, RESULTS / "study_runs.csv")
         (ROOT / "docs" / "results.md").write_text(
             "\n".join(pages(store, results)), encoding="utf-8"
         )
