@@ -20,7 +20,9 @@ def python_blocks(page):
 @pytest.mark.parametrize("page", ["README.md", "docs/operators.md", "docs/problems.md"])
 def test_the_python_of_a_page_runs(page, capsys):
     names = dict(GIVEN)
-    for block in python_blocks(ROOT / page):
+    blocks = python_blocks(ROOT / page)
+    assert blocks, "nothing to run: the page has lost its Python, or its fences changed"
+    for block in blocks:
         # The same calls with a smaller budget.
         short = re.sub(r'\("n_eval", \d+\)', '("n_eval", 250)', block)
         short = re.sub(r"n_steps=\d+", "n_steps=2", short)
