@@ -25,13 +25,19 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.mutation.pm import PM
 
+from evogen.algorithms.ace import ACE
+from evogen.algorithms.critic_gmoea import CriticGMOEA, step_gan
+from evogen.algorithms.diffusion_evolution import DiffusionEvolution
 from evogen.algorithms.directions import simplex_directions
 from evogen.algorithms.gmoea import GMOEA
 from evogen.algorithms.immoea import IMMOEA
+from evogen.algorithms.krvea import KRVEA
 from evogen.algorithms.moeadde import MOEADDE
+from evogen.algorithms.rbf_nsga2 import RBFNSGA2
 from evogen.algorithms.registry import register
+from evogen.algorithms.rmmeda import RMMEDA
 from evogen.algorithms.stepgan import StepGAN
-from evogen.models import DDPM, VAE, WGANGP, GaussianMixture
+from evogen.models import DDPM, VAE, WGANGP, GaussianMixture, KernelDiffusion, LocalLinear
 from evogen.operators import (
     Constant,
     Copy,
@@ -138,8 +144,27 @@ def diffusion() -> DDPM:
     return DDPM(hidden=(64, 64), n_steps=20, n_sample_steps=10)
 
 
+def _around_the_front() -> Examples:
+    return Inverse(fraction=0.5, widen=0.5)
+
+
+def _linear_map() -> LocalLinear:
+    """One line for all: as many neighbours as there can be."""
+    return LocalLinear(n_neighbors=1000)
+
+
 def _everyone() -> Examples:
     return Elites(fraction=1.0)
+
+
+def _ace(**defaults: Any) -> Any:
+    """A factory for ACE."""
+
+    def build(problem: Any, pop_size: int | None = None, **settings: Any) -> Algorithm:
+        _needs_several(problem, "ACE")
+        return ACE(pop_size, **(defaults | settings))
+
+    return build
 
 
 def _agemoea(module: str, name: str) -> Any:
@@ -187,6 +212,28 @@ def _register_all() -> None:
         ),
         "gmoea-as-coded": (_gmoea(variant="as-coded"), "GMOEA as in the authors' code", GMOEA),
     }
+    own |= {
+        "auto": (_ace(), "the default: ACE with the population size chosen", ACE),
+        "ace": (_ace(), "ACE: archive, critic, evolution", ACE),
+        "ace-base": (
+            _ace(operators=("sbx", "differential")),
+            "null of ace: without the critic",
+            ACE,
+        ),
+        "rbf-nsga2": (_named(RBFNSGA2), "NSGA-II that searches a surrogate first", RBFNSGA2),
+        "rmmeda": (_named(RMMEDA), "RM-MEDA (Zhang, Zhou & Jin 2008)", RMMEDA),
+        "gmoea-critic": (
+            _named(CriticGMOEA),
+            "GMOEA with steps labelled by survival, and a critic",
+            CriticGMOEA,
+        ),
+        "diffusion-evolution": (
+            _single(DiffusionEvolution),
+            "Diffusion Evolution, single-objective (Zhang et al. 2025)",
+            DiffusionEvolution,
+        ),
+        "krvea": (_named(KRVEA), "K-RVEA (Chugh et al. 2018), for few evaluations", KRVEA),
+    }
     generative = {
         "nsga2-de": (
             _generative(Differential, _everyone, bounds="clip"),
@@ -212,6 +259,10 @@ def _register_all() -> None:
             _generative(lambda: WGANGP(n_steps=20), Elites, share="adaptive"),
             "NSGA-II, Wasserstein GAN of the elites, adaptive share",
         ),
+        "nsga2-denoise": (
+            _generative(KernelDiffusion, _around_the_front, share="adaptive"),
+            "NSGA-II, diffusion without training from objectives to solutions, adaptive share",
+        ),
         "nsga2-improvement": (
             _generative(diffusion, Improvement, share="adaptive"),
             "NSGA-II, diffusion model from worse to better solutions, adaptive share",
@@ -224,6 +275,8 @@ def _register_all() -> None:
     for name, (build, about) in _nulls().items():
         owner = GMOEA if name.startswith("gmoea") else GenerativeMating
         register(name, build, about, settings_of=owner)
+    for name, (build, about) in _critic_gmoea_nulls().items():
+        register(name, build, about, settings_of=CriticGMOEA)
 
 
 def _nulls() -> dict[str, tuple[Any, str]]:
@@ -257,7 +310,31 @@ def _nulls() -> dict[str, tuple[Any, str]]:
         _generative(lambda: Untrained(diffusion()), Inverse, share="adaptive"),
         "null of nsga2-ddpm: an untrained network",
     )
+    nulls["nsga2-improvement-linear"] = (
+        _generative(_linear_map, Improvement, share="adaptive"),
+        "null of nsga2-improvement: one linear map",
+    )
     return nulls
+
+
+def _critic_gmoea_nulls() -> dict[str, tuple[Any, str]]:
+    """GMOEA with a critic, its network replaced."""
+    models: dict[str, tuple[Any, str]] = {
+        "copy": (lambda: {"model": Copy()}, "steps that survived, drawn again"),
+        "difference": (lambda: {"model": Copy(), "learned_share": 0.0}, "raw differences"),
+        "untrained": (lambda: {"model": Untrained(step_gan())}, "an untrained network"),
+    }
+
+    def factory(make: Any) -> Any:
+        def build(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:
+            return _named(CriticGMOEA)(problem, pop_size, **(make() | settings))
+
+        return build
+
+    return {
+        f"gmoea-critic-{key}": (factory(make), f"null of gmoea-critic: {about}")
+        for key, (make, about) in models.items()
+    }
 
 
 def _immoea(problem: Any, pop_size: int = 100, **settings: Any) -> Algorithm:

@@ -5,10 +5,13 @@ from evogen.models.base import GenerativeModel, Rows
 from evogen.models.bnvae import BNVAE
 from evogen.models.diffusion import DDPM
 from evogen.models.gan import GAN, WGANGP
+from evogen.models.kernel_diffusion import KernelDiffusion
 from evogen.models.lsgan import LSGAN
 from evogen.models.mixture import GaussianMixture
+from evogen.models.neighbours import LocalLinear
 from evogen.models.neural import NeuralModel, SingleLossModel
 from evogen.models.pca import PCA
+from evogen.models.preference import PreferenceDiffusion
 from evogen.models.serialization import load_model, register
 from evogen.models.training import EarlyStopping, Objective, TrainingDiverged, Weights
 from evogen.models.vae import VAE
@@ -17,6 +20,9 @@ from evogen.models.vmfvae import VMFVAE
 from evogen.models.wgan import WGAN
 
 __all__ = [
+    "KernelDiffusion",
+    "LocalLinear",
+    "PreferenceDiffusion",
     "AE",
     "BNVAE",
     "DDPM",

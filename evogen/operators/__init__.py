@@ -4,14 +4,16 @@ Anything that can `fit` and `sample` becomes an operator; nothing here knows a m
 """
 
 from evogen.operators.credit import SurvivalCredit
+from evogen.operators.critic import RBFCritic
 from evogen.operators.duplicates import HashDuplicateElimination
 from evogen.operators.encoding import BOUNDS, Encoding, repair_to_box
-from evogen.operators.examples import Elites, Examples, Improvement, Inverse, TrainingData
+from evogen.operators.examples import Elites, Examples, Improvement, Inverse, Outcomes, TrainingData
 from evogen.operators.inject import check_algorithm, consults_mating, inject
 from evogen.operators.mating import GenerativeMating
 from evogen.operators.reference import Constant, Copy, Differential, Uniform, Untrained
 from evogen.operators.slot import GenerativeFallback, ModelSlot
 from evogen.operators.solutions import Solutions, constrained_rank, crowding_distance
+from evogen.operators.steps import StepMating, descend, tchebycheff
 from evogen.operators.survival import (
     FastSPEA2Survival,
     domination,
@@ -27,6 +29,10 @@ from evogen.operators.variation import (
 )
 
 __all__ = [
+    "Outcomes",
+    "StepMating",
+    "descend",
+    "tchebycheff",
     "BOUNDS",
     "Constant",
     "Copy",
@@ -45,6 +51,7 @@ __all__ = [
     "Inverse",
     "ModelSlot",
     "Solutions",
+    "RBFCritic",
     "SurvivalCredit",
     "TrainingData",
     "Uniform",

@@ -10,6 +10,7 @@ examples       x (learned)                 c (condition)                  asked 
                                                                           and beyond the front
 `Improvement`  a better solution           a worse one near it            the next step from
                                                                           today's best
+`Outcomes`     steps that survived         none                           more such steps
 =============  ==========================  =============================  ==================
 """
 
@@ -65,7 +66,8 @@ class Examples:
         return None
 
     def __repr__(self) -> str:
-        args = ", ".join(f"{k}={v!r}" for k, v in vars(self).items())
+        public = {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        args = ", ".join(f"{k}={v!r}" for k, v in public.items())
         return f"{type(self).__name__}({args})"
 
 
@@ -207,3 +209,44 @@ class Improvement(Examples):
         """Today's first front, drawn with replacement `(n, n_dim)`."""
         best = solutions.best
         return solutions.u[best[random_state.integers(len(best), size=n)]]
+
+
+class Outcomes(Examples):
+    """Steps from parents to offspring, labelled by what became of them.
+
+    Every generation labels its steps for free: offspring that survived are what to learn, those
+    that did not are negative examples. An operator that knows its parents, such as `StepMating`,
+    reports them to `observe`; until enough survived, the differences between the better and the
+    worse half of the solutions stand in.
+
+    Args:
+        n_kept: How many of the latest steps of each kind are remembered (>= 2).
+        n_least: With fewer survivors than this the differences stand in (>= 2).
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    def __init__(self, n_kept: int = 300, *, n_least: int = 40) -> None:
+        if not 2 <= n_least <= n_kept:
+            raise ValueError(f"n_least={n_least!r} must lie in [2, n_kept={n_kept!r}]")
+        self.n_kept = n_kept
+        self.n_least = n_least
+        self._steps: dict[bool, np.ndarray] = {}
+
+    def observe(self, steps: np.ndarray, survived: np.ndarray) -> None:
+        """Remember steps `(n, n_dim)` and whether each survived `(n,)`."""
+        for label in (True, False):
+            new = steps[survived == label]
+            before = self._steps.get(label, new[:0])
+            self._steps[label] = np.concatenate([before, new])[-self.n_kept :]
+
+    def training(self, solutions: Solutions) -> TrainingData:
+        """Steps that survived as x, those that failed as negatives."""
+        good = self._steps.get(True)
+        if good is None or len(good) < self.n_least:
+            half = len(solutions) // 2
+            order = solutions.order
+            return TrainingData(solutions.u[order[:half]] - solutions.u[order[-half:]])
+        bad = self._steps[False]
+        return TrainingData(good, negative=bad if len(bad) else None)

@@ -17,7 +17,7 @@ from evogen.algorithms import (
 from evogen.operators import Copy, GenerativeMating, inject
 
 SLOW = {"gmoea-published", "gmoea-as-coded"}
-SINGLE = {"ga", "de"}
+SINGLE = {"ga", "de", "diffusion-evolution"}
 
 
 @pytest.mark.parametrize("name", sorted(set(list_algorithms()) - SINGLE - SLOW))

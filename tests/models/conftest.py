@@ -22,6 +22,8 @@ from evogen.models import (
     WGANGP,
     GaussianMixture,
     GenerativeModel,
+    KernelDiffusion,
+    LocalLinear,
 )
 
 Factory = Callable[..., GenerativeModel]
@@ -71,6 +73,8 @@ FACTORIES: dict[str, Factory] = {
     ),
     "mixture": lambda **k: GaussianMixture(**{"n_components": 3, "n_steps": 10, **k}),
     "mixture-diag": lambda **k: GaussianMixture(**{"covariance": "diag", "n_steps": 10, **k}),
+    "kernel-diffusion": lambda **k: KernelDiffusion(**{"n_neighbors": 10, **k}),
+    "local-linear": lambda **k: LocalLinear(**k),
     "ddpm": lambda **k: DDPM(**{"n_steps": 20, "hidden": (32,), "n_sample_steps": 5, **k}),
     "ddpm-residual": lambda **k: DDPM(
         **{

@@ -126,7 +126,7 @@ def test_fit_again_starts_from_where_it_was(make, data):
     model = make().fit(data)
     before = model.n_steps_
     state = model.state_tensors()
-    learned = ("networks.", "buffers.means", "buffers.components")
+    learned = ("networks.", "buffers.means", "buffers.components", "buffers.rows", "buffers.x")
     names = [k for k in state if k.startswith(learned)]
     values = {k: state[k].clone() for k in names}
     model.fit(data, n_steps=0)
@@ -307,12 +307,14 @@ def test_unknown_arguments_are_refused(make):
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_every_model_works_without_arguments_and_documents_them(name):
     cls = REGISTRY[name]
-    labels = {"y": np.arange(30) % 3} if name == "VIB" else {}
+    data = np.random.default_rng(0).random((30, 4))
+    needed = {"VIB": {"y": np.arange(30) % 3}, "PreferenceDiffusion": {"condition": data[:, :2]}}
+    asked = {"PreferenceDiffusion": {"condition": data[:1, :2]}}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = cls().fit(np.random.default_rng(0).random((30, 4)), n_steps=3, **labels)
+        model = cls().fit(data, n_steps=3, **needed.get(name, {}))
     if name != "VIB":  # a classifier
-        assert model.sample(2).shape == (2, 4)
+        assert model.sample(2, **asked.get(name, {})).shape == (2, 4)
     documented = "".join(inspect.getdoc(c) or "" for c in cls.__mro__ if c is not object)
     for parameter in model.get_params():
         assert f"{parameter}:" in documented, f"{name}.{parameter} has no description"

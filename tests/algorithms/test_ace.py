@@ -1,0 +1,248 @@
+"""ACE: its aim, its inner search, and whole runs."""
+
+import numpy as np
+import pytest
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.problem import Problem
+from pymoo.indicators.igd import IGD
+from pymoo.optimize import minimize
+from pymoo.problems import get_problem
+
+from evogen.algorithms import ACE, simplex_directions
+from evogen.algorithms.ace import OPERATORS, finite, rank_correlation, select
+from evogen.algorithms.ace_search import (
+    Aim,
+    differential,
+    into_box,
+    mutate,
+    neighborhoods,
+    search,
+)
+
+DIRECTIONS = np.maximum(simplex_directions(2, 11), 1e-3)
+
+
+def aim(distance=0.0):
+    return Aim(DIRECTIONS, np.full(2, -float(distance)), np.ones(2))
+
+
+def test_each_direction_values_its_own_point_of_a_linear_front_best():
+    front = simplex_directions(2, 11)
+    number, _ = aim(distance=1e-9).best(front, np.zeros(11))
+    assert number.tolist() == list(range(11))
+
+
+def test_from_far_away_most_directions_agree_with_one_objective():
+    front = simplex_directions(2, 11)
+    number, _ = aim(distance=20.0).best(front, np.zeros(11))
+    assert np.isin(number, [0, 10]).sum() >= 10
+
+
+def test_a_dominating_point_is_better_in_every_direction():
+    rng = np.random.default_rng(0)
+    worse = rng.random((50, 1, 2))
+    better = worse - rng.random((50, 1, 2)) * 0.3 - 1e-9
+    values = aim().value(better, np.zeros((50, 1)), DIRECTIONS)
+    assert (values < aim().value(worse, np.zeros((50, 1)), DIRECTIONS)).all()
+
+
+def test_feasible_points_come_before_infeasible_ones():
+    f = np.array([[5.0, 5.0], [0.0, 0.0], [0.1, 0.1]])
+    number, _ = aim().best(f, np.array([0.0, 0.2, 0.1]))
+    assert (number == 0).all()
+    assert (aim().best(f[1:], np.array([0.2, 0.1]))[0] == 1).all()
+
+
+def test_values_outside_the_box_land_between_parent_and_bound():
+    rng = np.random.default_rng(1)
+    parent = rng.random((200, 3))
+    trial = parent + rng.normal(0, 2, parent.shape)
+    inside = into_box(trial, parent, rng)
+    low, high = trial < 0, trial > 1
+    assert ((inside >= 0) & (inside <= 1)).all()
+    assert (inside[low] <= parent[low]).all()
+    assert (inside[high] >= parent[high]).all()
+    assert np.array_equal(inside[~low & ~high], trial[~low & ~high])
+
+
+def test_mutation_stays_in_the_box_and_changes_one_variable_on_average():
+    rng = np.random.default_rng(2)
+    u = rng.random((4000, 8))
+    u[:500] = 0.0
+    u[500:1000] = 1.0
+    mutant = mutate(u, rng)
+    assert ((mutant >= 0) & (mutant <= 1)).all()
+    changed = (mutant != u)[1000:].sum(axis=1)
+    assert abs(changed.mean() - 1.0) < 0.06
+    assert abs((mutant - u)[1000:].mean()) < 1e-3  # no drift
+
+
+def test_the_search_finds_what_the_critic_knows():
+    # f1 = x1, f2 = 1 - x1 + |rest - 0.3|^2: the front is the line x = (t, 0.3, ...).
+    def predict(u):
+        g = ((u[:, 1:] - 0.3) ** 2).sum(axis=1)
+        return np.stack([u[:, 0] + g, 1 - u[:, 0] + g], axis=1), np.zeros(len(u))
+
+    rng = np.random.default_rng(3)
+    start = rng.random((11, 6))
+    value = aim().value(*predict(start), DIRECTIONS)
+    near = neighborhoods(DIRECTIONS, 5)
+    found = search(predict, start, value, aim(), near, 60, rng)
+    assert 0 < len(found) <= 11
+    assert np.median(np.abs(found[:, 1:] - 0.3)) < 0.05
+
+
+def test_no_point_is_returned_where_nothing_improves():
+    def predict(u):
+        return np.ones((len(u), 2)), np.zeros(len(u))
+
+    rng = np.random.default_rng(4)
+    start = rng.random((11, 3))
+    near = neighborhoods(DIRECTIONS, 5)
+    assert search(predict, start, np.full(11, -1.0), aim(), near, 3, rng).shape == (0, 3)
+
+
+def test_children_of_one_point_differ_from_it_by_mutation_only():
+    rng = np.random.default_rng(5)
+    u = np.tile(rng.random(6), (11, 1))
+    child = differential(u, neighborhoods(DIRECTIONS, 5), rng)
+    assert (child != u).mean() < 0.5
+
+
+def test_survivors_of_a_large_front_are_spread():
+    t = np.concatenate([np.linspace(0, 0.01, 50), np.linspace(0.05, 1, 10)])
+    kept = select(np.stack([t, 1 - t], axis=1), np.zeros(60), 15)
+    assert len(kept) == 15
+    assert set(range(50, 60)) <= set(kept.tolist())
+
+
+def test_survivors_put_feasibility_first():
+    f = np.array([[0.0, 0.0], [1.0, 1.0], [0.5, 2.0], [0.1, 0.1]])
+    assert set(select(f, np.array([1.0, 0.0, 0.0, 0.5]), 3)) == {1, 2, 3}
+
+
+def test_correlation_of_ranks_ignores_scale_and_survives_constants():
+    a = np.array([1.0, 2.0, 3.0, 4.0])
+    assert rank_correlation(a, np.exp(a)) == pytest.approx(1.0)
+    assert rank_correlation(a, -a) == pytest.approx(-1.0)
+    assert rank_correlation(a, np.ones(4)) == 0.0
+
+
+def test_values_that_are_not_finite_become_worse_than_all_others():
+    f = finite(np.array([[1.0, np.nan], [np.inf, 2.0], [3.0, -1.0]]))
+    assert np.isfinite(f).all()
+    assert f[1, 0] > 3.0
+    assert f[0, 1] > 2.0
+
+
+def test_the_budget_is_spent_exactly():
+    res = minimize(get_problem("zdt1", n_var=6), ACE(20), ("n_eval", 333), seed=1)
+    assert res.algorithm.evaluator.n_eval == 333
+
+
+def test_the_same_seed_gives_the_same_run():
+    runs = [
+        minimize(get_problem("zdt1", n_var=6), ACE(20), ("n_eval", 400), seed=3) for _ in range(2)
+    ]
+    assert np.array_equal(runs[0].pop.get("X"), runs[1].pop.get("X"))
+
+
+def test_it_needs_far_fewer_evaluations_than_nsga2_where_the_critic_can_learn():
+    problem = get_problem("zdt1", n_var=10)
+    front = problem.pareto_front()
+    ours = minimize(problem, ACE(40), ("n_eval", 800), seed=1)
+    theirs = minimize(problem, NSGA2(40), ("n_eval", 800), seed=1)
+    assert IGD(front)(ours.F) < 0.2 * IGD(front)(theirs.F)
+
+
+def test_constraints_are_learned_and_kept():
+    res = minimize(get_problem("bnh"), ACE(40), ("n_eval", 600), seed=1)
+    assert (res.CV <= 0).all()
+    assert len(res.F) == 40
+
+
+def test_three_objectives_run():
+    res = minimize(get_problem("dtlz2", n_var=7), ACE(40), ("n_eval", 500), seed=1)
+    assert np.median(np.abs(np.linalg.norm(res.F, axis=1) - 1)) < 0.05
+
+
+class Hostile(Problem):
+    """Half of its values are missing, one variable is fixed."""
+
+    def __init__(self):
+        super().__init__(n_var=3, n_obj=2, xl=[0, 1, 0], xu=[1, 1, 1])
+
+    def _evaluate(self, x, out, *args, **kwargs):
+        f = np.stack([x[:, 0], 1 - x[:, 0] + x[:, 2]], axis=1)
+        f[x[:, 2] > 0.5] = np.nan
+        out["F"] = f
+
+
+def test_missing_values_and_fixed_variables_are_survived():
+    res = minimize(Hostile(), ACE(20), ("n_eval", 300), seed=1)
+    assert np.isfinite(res.F).all()
+    assert (res.pop.get("X")[:, 1] == 1).all()
+
+
+def test_the_log_tells_who_made_what_and_who_survived():
+    res = minimize(get_problem("zdt1", n_var=6), ACE(20), ("n_eval", 400), seed=3)
+    log = res.algorithm.log
+    assert sum(e[f"n_{o}"] for e in log for o in OPERATORS) == 400 - 20
+    for entry in log:
+        shares = [entry[f"share_{o}"] for o in OPERATORS]
+        assert sum(shares) == pytest.approx(1.0)
+        assert min(shares) >= 0.0
+        assert 0.0 <= entry["trust"] <= 1.0
+        assert entry["train_seconds"] >= 0.0
+    assert min(log[-1][f"share_{o}"] for o in OPERATORS) >= 0.1
+    assert log[0]["share_critic"] > 0.9
+
+
+@pytest.mark.parametrize("operators", [("critic",), ("sbx",), ("sbx", "differential")])
+def test_any_part_of_the_portfolio_runs_alone(operators):
+    res = minimize(get_problem("zdt1", n_var=6), ACE(20, operators=operators), ("n_eval", 300))
+    assert {k for k in res.algorithm.log[0] if k.startswith("n_")} >= {f"n_{o}" for o in operators}
+    assert res.algorithm.evaluator.n_eval == 300
+
+
+def test_the_population_size_is_chosen_from_budget_and_objectives():
+    small = minimize(get_problem("zdt1", n_var=6), ACE(), ("n_eval", 300), seed=1)
+    assert small.algorithm.pop_size == 30
+    many = ACE()
+    many.setup(get_problem("dtlz2", n_obj=6), termination=("n_eval", 10**6), seed=1)
+    assert many.pop_size == 150
+
+
+def test_in_long_runs_the_critic_has_its_turn_more_rarely():
+    algorithm = ACE(20)
+    algorithm.setup(get_problem("zdt1"), seed=1)
+    algorithm.evaluator.n_eval = 1000
+    assert sum(algorithm._critic_turn() for _ in range(100)) == 100
+    algorithm.evaluator.n_eval = 80_000
+    assert sum(algorithm._critic_turn() for _ in range(100)) == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pop_size": 4}, "pop_size=4"),
+        ({"n_train": 3}, "n_train=3"),
+        ({"n_rounds": 0}, "n_rounds=0"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"distance": -1.0}, "distance=-1.0"),
+        ({"arrival": 0.0}, "arrival=0.0"),
+        ({"floor": 0.5}, "floor=0.5"),
+        ({"operators": ("critic", "sbxx")}, "sbxx"),
+        ({"operators": ()}, "operators="),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ACE(**settings)
+
+
+def test_unknown_settings_and_unsuitable_problems_are_refused():
+    with pytest.raises(TypeError, match="n_trian"):
+        ACE(n_trian=3)
+    with pytest.raises(ValueError, match="at least 2 objectives"):
+        minimize(get_problem("sphere"), ACE(), ("n_eval", 200))
