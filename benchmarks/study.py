@@ -2,7 +2,7 @@
 
     python benchmarks/study.py run --store study.db --jobs 2            # about 40 CPU minutes
     python benchmarks/study.py run --store study.db --part published    # hours: 26,000 small steps
-    python benchmarks/study.py report --store study.db                  # tables, figures, README
+    python benchmarks/study.py report --store study.db                  # tables, figures
 
 30 variables, population 100, 5,000 evaluations, 11 seeds. Interrupted, the same command goes on.
 """
@@ -52,7 +52,6 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-MARKS = ("<!-- results: written by benchmarks/study.py report -->", "<!-- end of results -->")
 
 INTRODUCTION = """# Results
 
@@ -206,22 +205,8 @@ def write_runs(results: Results, path: Path) -> None:
                 writer.writerow([row, algorithm, cell.seed, *values])
 
 
-def fill_readme(results: Results) -> None:
-    """Put the IGD tables of the methods between the marks of the README."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    tables = [
-        to_markdown(indicator_table(select(results, rows, PARTS["main"][1], "nsga2"), "igd"))
-        for rows in ("original", "shifted")
-    ]
-    filled = "\n".join([MARKS[0], "", *tables, MARKS[1]])
-    readme.write_text(before + filled + after, encoding="utf-8")
-
-
 def report(store_path: Path) -> None:
-    """Write `docs/results.md`, its figures, the README's tables, and every run as CSV."""
+    """Write `docs/results.md`, its figures, and every run as CSV."""
     figures = ROOT / "docs" / "figures"
     for folder in (RESULTS, figures):
         folder.mkdir(parents=True, exist_ok=True)
@@ -234,7 +219,6 @@ def report(store_path: Path) -> None:
         )
         for problem in ("imf1", "imf1-shifted", "imf4", "imf4-shifted"):
             draw(store, results, problem, figures)
-        fill_readme(results)
 
 
 def main() -> None:

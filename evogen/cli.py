@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evogen._version import __version__
+from evogen.cli_ask import ASK_HELP, add_ask, run_ask
 
 if TYPE_CHECKING:
     from evogen.experiment import Campaign, Store
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Evolutionary optimization whose offspring come from generative models.
 
-  evogen demo                                   see it work (about three minutes)
+  evogen demo                                   see it work (about five minutes)
   evogen list algorithms                        what there is
-  evogen run imf1 --algorithm gmoea --plot front.png
-  evogen bench imf zdt --algorithms nsga2,gmoea --seeds 11 --store runs.db
+  evogen run imf1 --algorithm auto --plot front.png --save run.db
+  evogen ask run.db --near 0.2,0.5 -n 5         designs from a finished run
+  evogen bench imf zdt --algorithms ace,nsga2,gmoea --seeds 11 --store runs.db
   evogen report runs.db --out report
 """
 
 RUN_HELP = """\
 Solve one problem once, print what was reached, and save solutions or a figure.
 
-  evogen run imf1 --algorithm gmoea --evals 5000 --seed 1 --plot front.png
+  evogen run imf1 --algorithm auto --evals 5000 --seed 1 --plot front.png
   evogen run zdt1 --algorithm nsga2 --n-var 100 --out result.csv
   evogen run dtlz2-shifted --algorithm nsga2-ddpm --set share=0.3
 
@@ -48,8 +50,10 @@ continues where the last one ended, however it ended. Tables compare with a base
 Wilcoxon rank-sum test with Holm's correction: + better, - worse, = no significant difference.
 """
 
+DEFAULT_POP_SIZE = 100
+
 DEMO_HELP = """\
-NSGA-II, SPEA2, IM-MOEA, GMOEA and NSGA-II with a diffusion operator on four problems and their
+NSGA-II, IM-MOEA, GMOEA, NSGA-II with a diffusion operator, and ACE on four problems and their
 shifted twins (the same problems with the solutions moved away from corners and centre): prints
 tables with significance marks against NSGA-II, and writes figures.
 """
@@ -109,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_list(add("list", _list, "names of problems, algorithms and suites"))
     _add_run(add("run", _run, "solve one problem once", RUN_HELP))
+    add_ask(add("ask", run_ask, "designs from a finished run", ASK_HELP))
     _add_bench(add("bench", _bench, "problems x algorithms x seeds into a store", BENCH_HELP))
     _add_report(add("report", _report, "tables and figures from a store"))
     _add_demo(add("demo", _demo, "a campaign of a few minutes that shows it all", DEMO_HELP))
@@ -143,6 +148,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plot", metavar="FILE", help="draw the front (.png, .svg or .pdf)")
     parser.add_argument("--out", metavar="FILE", help="save X and F (.csv or .npz)")
+    parser.add_argument(
+        "--save", metavar="STORE", help="keep the run with all evaluated points, for `evogen ask`"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
 
@@ -196,7 +204,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _add_budget(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evals", type=_count, default=5000, help="evaluations (default: 5000)")
-    parser.add_argument("--pop-size", type=_count, default=100, help="population (default: 100)")
+    parser.add_argument("--pop-size", type=_count, help="population (default: 100; auto chooses)")
     parser.add_argument("--n-var", type=_count, help="number of variables (default: the problem's)")
     parser.add_argument(
         "--n-obj", type=_count, help="number of objectives (default: the problem's)"
@@ -260,10 +268,20 @@ def _span(names: Sequence[str]) -> str:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from evogen.experiment import Reference, floor, minimize, nondominated
+    from evogen.experiment import (
+        Cell,
+        Recorder,
+        Reference,
+        Spec,
+        Store,
+        floor,
+        minimize,
+        nondominated,
+    )
     from evogen.experiment.campaign import TWIN_SUFFIX
     from evogen.experiment.export import check_export_path, save_solutions
     from evogen.experiment.lookup import get_algorithm, get_problem
+    from evogen.experiment.saved import save_run
     from evogen.experiment.targets import check_writable
     from evogen.visualization import check_figure_path, plot_front, save_figure
 
@@ -272,18 +290,24 @@ def _run(args: argparse.Namespace) -> int:
     if args.out:
         check_export_path(args.out)
     twin = {"seed": args.twin_seed} if args.problem.lower().endswith(TWIN_SUFFIX) else {}
-    problem = get_problem(args.problem, **twin, **_problem_settings(args))
-    algorithm = get_algorithm(
-        args.algorithm, problem, pop_size=args.pop_size, **_algorithm_settings(args.set)
-    )
+    settings = {**twin, **_problem_settings(args)}
+    problem = get_problem(args.problem, **settings)
+    tuning = _algorithm_settings(args.set)
+    algorithm = get_algorithm(args.algorithm, problem, pop_size=args.pop_size, **tuning)
     if args.out:
         check_export_path(args.out, problem)
+    recorder = None
+    if args.save:
+        Store(args.save).close()  # what is no store is refused before the run
+        recorder = Recorder(Reference.of(problem))
     res = minimize(
         problem,
         algorithm,
         ("n_eval", args.evals),
         seed=args.seed,
         progress=not args.quiet,
+        callback=recorder,
+        keep_evaluations=bool(args.save),
         copy_algorithm=False,
     )
     reference = Reference.of(problem)
@@ -293,7 +317,7 @@ def _run(args: argparse.Namespace) -> int:
         print(f"best         {float(res.F[0]):.6g}")
     else:
         print(f"front        {len(front)} points")
-        bound = floor(problem, args.pop_size)
+        bound = floor(problem, args.pop_size or DEFAULT_POP_SIZE)
         near = f"   (floor {bound:.4g})" if bound is not None else ""
         measured = {k: v for k, v in reference.measure(front).items() if v is not None}
         for (name, value), title in zip(measured.items(), _titles(measured), strict=True):
@@ -303,6 +327,12 @@ def _run(args: argparse.Namespace) -> int:
         save_solutions(res, args.out)
         if res.X is None:
             print(f"{args.out} holds the final population and its constraint violation CV instead")
+    if recorder is not None:
+        what = Spec(args.problem.lower(), args.problem.lower(), settings)
+        how = Spec(args.algorithm.lower(), args.algorithm.lower(), tuning)
+        cell = Cell(what, how, args.seed, args.pop_size or DEFAULT_POP_SIZE, args.evals)
+        save_run(res, cell, recorder, args.save)
+        print(f"{args.save} holds the run; ask it: evogen ask {args.save} --near F1,F2")
     if args.plot:
         title = f"{args.problem}, {args.algorithm}, {res.n_eval} evaluations, seed {args.seed}"
         save_figure(plot_front(front, reference.front, title=title), args.plot)
@@ -323,7 +353,7 @@ def _bench(args: argparse.Namespace) -> int:
         [name.strip() for name in args.algorithms.split(",") if name.strip()],
         seeds=args.seeds,
         n_eval=args.evals,
-        pop_size=args.pop_size,
+        pop_size=args.pop_size or DEFAULT_POP_SIZE,
         store=args.store,
         problem_settings=_problem_settings(args),
     )

@@ -13,7 +13,7 @@ import pymoo.problems.multi as multi
 import pymoo.problems.single as single
 from pymoo.core.problem import Problem
 
-from . import imf, lsmop, uf
+from . import imf, lsmop, mmf, uf
 from .base import check_integer
 from .fronts import offline
 from .shifted import shifted
@@ -312,6 +312,8 @@ def _stock() -> None:
         register(f"uf{i}", getattr(uf, f"UF{i}"), "uf")
     for i in range(1, 10):
         register(f"lsmop{i}", getattr(lsmop, f"LSMOP{i}"), "lsmop")
+    for i in range(1, 9):
+        register(f"mmf{i}", getattr(mmf, f"MMF{i}"), "mmf")
     for i, n_var in {1: 30, 2: 30, 3: 30, 4: 10, 6: 10}.items():
         register(f"zdt{i}", _sized(getattr(multi, f"ZDT{i}"), n_var, 2), "zdt")
     # Its variables are bits, so it is no member of the suite that stands for real-valued problems.

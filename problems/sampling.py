@@ -174,6 +174,8 @@ def thin(f: np.ndarray, n_points: int) -> np.ndarray:
         Rows of `f` `(<= n_points + 2 n_obj, n_obj)`.
     """
     span = np.ptp(f, axis=0)
+    if len(f) < 2 or not span.any():
+        return f[:1]
     scaled = (f - f.min(axis=0)) / np.where(span > 0, span, 1.0)
     if f.shape[1] == 2:
         order = np.argsort(f[:, 0])

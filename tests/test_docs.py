@@ -17,10 +17,10 @@ def python_blocks(page):
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    "page",
-    ["README.md", "docs/operators.md", "docs/problems.md", "docs/diffusion.md", "docs/gmoea.md"],
-)
+RUNNING = ["README", *(f"docs/{p}" for p in ("operators", "problems", "diffusion", "gmoea", "ask"))]
+
+
+@pytest.mark.parametrize("page", [f"{name}.md" for name in RUNNING])
 def test_the_python_of_a_page_runs(page, capsys):
     names = dict(GIVEN)
     blocks = python_blocks(ROOT / page)

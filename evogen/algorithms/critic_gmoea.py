@@ -32,8 +32,9 @@ class CriticGMOEA(SPEA2):
     - the share of all these follows their survival, the rest is SBX and polynomial mutation;
     - values outside the box are reflected, which gives no reward for optima on the bounds.
 
-    What carries the method is the critic together with the lines; the network is as good as its
-    nulls, of which drawing the survived steps again (`model=Copy()`) costs least. SPEA2 survives.
+    What carries the method is the critic together with the lines; the network is no better than
+    its nulls, and drawing the survived steps again (`model=Copy()`) takes half the time. SPEA2
+    survives.
 
     Args:
         pop_size: Population size (>= 4).

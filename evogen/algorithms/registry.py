@@ -13,6 +13,8 @@ from pymoo.core.problem import Problem
 
 from evogen.algorithms.checks import parameters_of, unknown_name
 
+DEFAULT_POP_SIZE = 100
+
 Factory = Callable[..., Algorithm]
 
 
@@ -59,7 +61,7 @@ def list_algorithms() -> dict[str, str]:
 
 
 def get_algorithm(
-    name: str, problem: Problem, *, pop_size: int = 100, **settings: Any
+    name: str, problem: Problem, *, pop_size: int | None = None, **settings: Any
 ) -> Algorithm:
     """Build an algorithm for a problem.
 
@@ -67,7 +69,7 @@ def get_algorithm(
         name: One of `list_algorithms()`, upper or lower case.
         problem: Supplies the number of objectives for reference directions.
         pop_size: Population size (>= 4); methods with reference directions use the largest
-            simplex lattice of at most this size.
+            simplex lattice of at most this size. None is 100, but "auto" chooses.
         **settings: Arguments of the method's own constructor.
 
     Raises:
@@ -79,7 +81,9 @@ def get_algorithm(
         near = difflib.get_close_matches(name.lower(), _ENTRIES, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "see `evogen list algorithms`"
         raise ValueError(f"unknown algorithm {name!r}; {hint}")
-    if pop_size < 4:
+    if pop_size is None:
+        pop_size = None if name.lower() == "auto" else DEFAULT_POP_SIZE
+    elif pop_size < 4:
         raise ValueError(f"pop_size={pop_size!r} must be at least 4")
     known = _settings(entry)
     for key in settings:

@@ -1,8 +1,10 @@
 """Runs, campaigns of runs, and what comes out of them: store, statistics, tables, report."""
 
+from evogen.experiment.ask import Designs, RunResult, ask
 from evogen.experiment.campaign import Campaign, Summary
 from evogen.experiment.cells import Cell, Outcome, Spec, run_cell
 from evogen.experiment.evaluation import GuardedEvaluator
+from evogen.experiment.evaluations import Evaluations
 from evogen.experiment.indicators import Reference, floor, nondominated, true_front
 from evogen.experiment.recorder import Recorder
 from evogen.experiment.report import write_report
@@ -24,11 +26,14 @@ __all__ = [
     "Campaign",
     "Cell",
     "Comparison",
+    "Designs",
+    "Evaluations",
     "GuardedEvaluator",
     "Outcome",
     "Recorder",
     "Reference",
     "Results",
+    "RunResult",
     "Spec",
     "Store",
     "StoreError",
@@ -36,6 +41,7 @@ __all__ = [
     "Summary",
     "Table",
     "all_tables",
+    "ask",
     "compare",
     "cost_table",
     "floor",

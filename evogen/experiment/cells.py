@@ -213,6 +213,7 @@ def _run(cell: Cell) -> Outcome:
         seed=cell.seed,
         callback=recorder,
         copy_algorithm=False,
+        keep_evaluations=False,
     )
     if not res.algorithm.termination.has_terminated():
         # Ctrl-C: a part of a run is no result of the cell.

@@ -9,7 +9,7 @@ from evogen.experiment.targets import prepare_folder
 
 PROBLEMS = ("imf1", "imf3", "zdt1", "dtlz2")
 
-ALGORITHMS = ("nsga2", "spea2", "immoea", "gmoea", "nsga2-ddpm")
+ALGORITHMS = ("nsga2", "immoea", "gmoea", "nsga2-ddpm", "ace")
 
 #: The fewest seeds with which Holm's correction over the table's 32 tests leaves room for a mark:
 #: two samples of 7 that do not overlap have p = 2 / 3432.

@@ -1,4 +1,4 @@
-"""One run's solutions as a file."""
+"""One run's solutions, or the designs it was asked for, as a file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evogen.experiment.ask import Designs
 from evogen.experiment.evaluation import is_replaced
 from evogen.experiment.targets import check_writable
 
@@ -83,3 +84,51 @@ def _final_population(res: Any) -> dict[str, np.ndarray]:
     for name in ("F", "G", "H"):
         arrays[name] = np.where(np.array(stand_in)[:, None], np.nan, arrays[name])
     return arrays
+
+
+def save_designs(designs: Designs, path: str | Path) -> None:
+    """Write designs.
+
+    `.npz`: the arrays of `Designs`. `.csv`: one line per design with the columns x1, ...,
+    f1_predicted, ..., f1_error, ..., f1_target, ..., attainable, and f1, ..., cv where they were
+    evaluated.
+
+    Args:
+        designs: What `ask` returned.
+        path: File to write.
+
+    Raises:
+        ValueError, OSError: See `check_export_path`; or `.npz` for mixed variables.
+    """
+    path = check_export_path(path)
+    mixed = designs.X.dtype == object
+    if path.suffix.lower() == ".npz":
+        if mixed:
+            raise ValueError(f"mixed variables cannot be written to {path.name}; use .csv")
+        arrays = {k: v for k, v in vars(designs).items() if isinstance(v, np.ndarray)}
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+        return
+    keys = list(designs.X[0]) if mixed else []
+    x = [[row[key] for key in keys] for row in designs.X] if mixed else designs.X.tolist()
+    columns = [str(key) for key in keys] or [f"x{i + 1}" for i in range(len(x[0]))]
+    parts: list[tuple[str, np.ndarray | None]] = [
+        ("_predicted", designs.F_predicted),
+        ("_error", designs.expected_error),
+        ("_target", designs.target),
+        ("", designs.F),
+    ]
+    rows = [list(row) for row in x]
+    for ending, values in parts:
+        if values is None:
+            continue
+        columns += [f"f{i + 1}{ending}" for i in range(values.shape[1])]
+        rows = [row + value for row, value in zip(rows, values.tolist(), strict=True)]
+    columns.append("attainable")
+    rows = [[*row, bool(a)] for row, a in zip(rows, designs.attainable, strict=True)]
+    if designs.CV is not None:
+        columns.append("cv")
+        rows = [[*row, float(cv)] for row, cv in zip(rows, designs.CV, strict=True)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)

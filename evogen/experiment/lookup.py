@@ -17,7 +17,7 @@ def resolve_problems(names: Sequence[str]) -> list[str]:
     return list(_problems().resolve(list(names)))
 
 
-def get_algorithm(name: str, problem: Any, *, pop_size: int = 100, **settings: Any) -> Any:
+def get_algorithm(name: str, problem: Any, *, pop_size: int | None = None, **settings: Any) -> Any:
     """A registered algorithm, built for a problem; see `evogen.algorithms.get_algorithm`."""
     return _algorithms().get_algorithm(name, problem, pop_size=pop_size, **settings)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from evogen.experiment.ask import RunResult
 from evogen.experiment.checks import (
     check_is_algorithm,
     check_problem,
@@ -15,16 +16,16 @@ from evogen.experiment.checks import (
     check_termination,
 )
 from evogen.experiment.evaluation import GuardedEvaluator
+from evogen.experiment.evaluations import RecordingEvaluator
 from evogen.experiment.lookup import check_algorithm, get_algorithm, get_problem
 from evogen.experiment.progress import RunProgress
-
-DEFAULT_POP_SIZE = 100
 
 OWN_KEYWORDS = (
     "termination",
     "seed",
     "pop_size",
     "progress",
+    "keep_evaluations",
     "callback",
     "copy_algorithm",
     "copy_termination",
@@ -39,6 +40,7 @@ def minimize(
     seed: int | None = None,
     pop_size: int | None = None,
     progress: bool = False,
+    keep_evaluations: bool = True,
     callback: Any = None,
     copy_algorithm: bool = True,
     copy_termination: bool = True,
@@ -60,8 +62,10 @@ def minimize(
         termination: `("n_eval", 5000)`, `("n_gen", 50)`, `("time", "00:01:00")`, a pymoo
             `Termination`, or None for pymoo's default.
         seed: Decides the run; None draws a fresh one (or leaves the algorithm's own).
-        pop_size: Population size of an algorithm given by name (default 100).
+        pop_size: Population size of an algorithm given by name; None is 100, but "auto" chooses.
         progress: Show a bar with evaluations, the best value or IGD so far, and the time left.
+        keep_evaluations: Keep every evaluated point as arrays, 8 bytes a number, for
+            `res.evaluations` and `res.ask`.
         callback: pymoo `Callback` or function of the algorithm, called after each generation.
         copy_algorithm: Work on a copy; what ran is `res.algorithm`.
         copy_termination: Work on a copy of a `Termination` object.
@@ -71,7 +75,8 @@ def minimize(
     Returns:
         pymoo `Result`: `X`, `F`, `G`, `H`, `CV`, `opt`, `pop`, `algorithm`, ...; besides pymoo's:
         `success` (ended by its termination with a feasible point), `message`, `n_eval`,
-        `n_nonfinite` and `X_nonfinite` (the decision vectors of such rows, in order).
+        `n_nonfinite` and `X_nonfinite` (the decision vectors of such rows, in order),
+        `evaluations`, and the method `ask` (`evogen.experiment.RunResult`).
 
     Raises:
         TypeError: `problem`, `algorithm` or `termination` is of the wrong kind, a keyword that
@@ -94,6 +99,8 @@ def minimize(
     evaluator = setup_kwargs.pop("evaluator", None) or algorithm.evaluator
     if not isinstance(evaluator, GuardedEvaluator):
         evaluator = GuardedEvaluator(evaluator)
+    if keep_evaluations:
+        evaluator.inner = RecordingEvaluator(evaluator.inner)
     algorithm.evaluator = evaluator
     if algorithm.problem is None:
         given = {"seed": seed, "callback": callback, "termination": termination}
@@ -111,8 +118,8 @@ def _algorithm(algorithm: Any, problem: Any, pop_size: int | None) -> tuple[Any,
     if pop_size is not None and pop_size < 2:
         raise ValueError(f"pop_size={pop_size} must be at least 2")
     if isinstance(algorithm, str):
-        pop_size = DEFAULT_POP_SIZE if pop_size is None else int(pop_size)
-        return get_algorithm(algorithm, problem, pop_size=pop_size), True
+        size = None if pop_size is None else int(pop_size)
+        return get_algorithm(algorithm, problem, pop_size=size), True
     check_is_algorithm(algorithm)
     if pop_size is not None:
         raise ValueError(
@@ -143,8 +150,11 @@ def _run(algorithm: Any, problem: Any, evaluator: GuardedEvaluator, progress: bo
             if algorithm.start_time is None:
                 raise  # nothing has begun, there is no result to return
             interrupted = True
-    res = algorithm.result()
+    res = RunResult()
+    res.__dict__.update(algorithm.result().__dict__)
     res.algorithm = algorithm
+    if isinstance(evaluator.inner, RecordingEvaluator):
+        res.evaluations = evaluator.inner.evaluations()
     res.n_eval = evaluator.n_eval
     res.n_nonfinite = evaluator.n_nonfinite
     res.X_nonfinite = np.array([individual.X for individual in evaluator.nonfinite])

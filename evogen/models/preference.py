@@ -55,7 +55,8 @@ class PreferenceDiffusion(KernelDiffusion, SingleLossModel):
 
     S keeping the step within the neighbours' own directions (classifier guidance of Dhariwal and
     Nichol 2021, algorithm 1, with S as the covariance). The reference r is the stored row whose
-    condition is nearest to the one asked for; the paper's is the previous iterate.
+    condition is nearest to the one asked for; the paper's is the previous iterate. As an operator
+    it was no better than unguided (`docs/diffusion.md`).
 
     Attributes:
         guidance: Length of the whole way, in local variances (>= 0); 0 is `KernelDiffusion`.

@@ -8,7 +8,9 @@ from evogen.operators.critic import RBFCritic
 from evogen.operators.duplicates import HashDuplicateElimination
 from evogen.operators.encoding import BOUNDS, Encoding, repair_to_box
 from evogen.operators.examples import Elites, Examples, Improvement, Inverse, Outcomes, TrainingData
+from evogen.operators.foundfront import FoundFront
 from evogen.operators.inject import check_algorithm, consults_mating, inject
+from evogen.operators.inverse import InverseSampler
 from evogen.operators.mating import GenerativeMating
 from evogen.operators.reference import Constant, Copy, Differential, Uniform, Untrained
 from evogen.operators.slot import GenerativeFallback, ModelSlot
@@ -29,6 +31,8 @@ from evogen.operators.variation import (
 )
 
 __all__ = [
+    "FoundFront",
+    "InverseSampler",
     "Outcomes",
     "StepMating",
     "descend",

@@ -37,7 +37,7 @@ class Plank(Problem):
 
 def test_the_suites_are_complete():
     sizes = {"imf": 10, "uf": 10, "lsmop": 9, "zdt": 5, "dtlz": 7, "wfg": 9, "zcat": 20, "mw": 14,
-             "cdtlz": 5, "dcdtlz": 6, "dascmop": 9, "ctp": 8, "g": 24}  # fmt: skip
+             "cdtlz": 5, "dcdtlz": 6, "dascmop": 9, "ctp": 8, "g": 24, "mmf": 8}  # fmt: skip
     assert sizes.keys() | {"modified_dtlz", "classic", "single"} == set(list_suites())
     for suite, size in sizes.items():
         assert len(list_problems(suite)) == size
