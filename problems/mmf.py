@@ -105,8 +105,11 @@ class MMF(AnalyticProblem):
         return self._optimal(np.linspace(low, high, max(2, n_pareto_points // n_copies)))
 
     def _calc_pareto_front(self, n_pareto_points: int = N_PARETO_POINTS) -> np.ndarray:
-        """Evenly spaced in f_1."""
-        f1 = np.linspace(0.0, 1.0, n_pareto_points)
+        """Evenly spaced along the front, which is steep at one of its ends."""
+        dense = 0.5 - 0.5 * np.cos(np.linspace(0.0, np.pi, 20 * n_pareto_points + 1))
+        steps = np.hypot(np.diff(dense), np.diff(self._shape(dense)))
+        length = np.concatenate([[0.0], np.cumsum(steps)])
+        f1 = np.interp(np.linspace(0.0, length[-1], n_pareto_points), length, dense)
         return np.column_stack([f1, self._shape(f1)])
 
 

@@ -93,3 +93,9 @@ def test_thinning_evens_out_clusters():
     kept = thin(np.column_stack([crowded, 1 - crowded]), 100)
     assert np.sum(kept[:, 0] <= 0.02) <= 5
     assert np.diff(kept[:, 0]).max() < 0.02
+
+
+def test_a_front_of_one_point_is_that_point():
+    for n_obj in (2, 3):
+        assert thin(np.ones((1, n_obj)), 100).tolist() == [[1.0] * n_obj]
+        assert thin(np.ones((3, n_obj)), 100).tolist() == [[1.0] * n_obj]
