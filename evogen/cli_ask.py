@@ -51,6 +51,9 @@ def run_ask(args: argparse.Namespace) -> int:
 
     if args.out:
         check_export_path(args.out)
+    twice = {name for name, _ in args.bound or () if [n for n, _ in args.bound].count(name) > 1}
+    if twice:
+        raise ValueError(f"--bound {min(twice)} is given twice; write both limits as LOW:HIGH")
     run = load_run(args.store, problem=args.problem, algorithm=args.algorithm, seed=args.run_seed)
     if args.list:
         for i, f in enumerate(run.solutions):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.individual import Individual
+from pymoo.core.initialization import Initialization
 from pymoo.core.population import Population
 from pymoo.operators.sampling.lhs import LHS
 from pymoo.termination.max_eval import MaximumFunctionCallTermination
@@ -124,6 +125,7 @@ class ACE(Algorithm):
         self.floor = floor
         self.propose = propose
         self.sampling = LHS() if sampling is None else sampling
+        self.initialization = Initialization(self.sampling)
         self.operators = tuple(operators)
         self.credit = SurvivalCredit(list(operators), floor=floor)
         self.log: list[dict[str, Any]] = []
@@ -142,6 +144,7 @@ class ACE(Algorithm):
         self._constrained = problem.has_constraints()
         self.trust = 1.0
         self._turns = 0.0
+        self._newest = 0
 
     def _choose_pop_size(self, n_obj: int) -> int:
         size, budget = (100 if n_obj <= 3 else 150), self._budget()
@@ -150,15 +153,19 @@ class ACE(Algorithm):
     # -- the loop that pymoo runs ----------------------------------------------------------------
 
     def _initialize_infill(self) -> Population:
-        return self.sampling(self.problem, self.pop_size, random_state=self.random_state)
+        return self.initialization.do(
+            self.problem, self.pop_size, random_state=self.random_state, algorithm=self
+        )
 
     def _initialize_advance(self, infills: Any = None, **kwargs: Any) -> None:
-        self._newest = 0
         self.seen = self.elite = self.members = Rows.empty()
         self.pop = Population.empty()
         self._survive(infills)
 
     def _infill(self) -> Population | None:
+        if len(self._free) == 0:  # no variable has a range: there is nothing to search
+            self.termination.force_termination = True
+            return None
         rng = self.random_state
         n, shares = self._batch(), self._shares()
         counts = dict(zip(self.operators, rng.multinomial(n, shares).tolist(), strict=True))
@@ -180,14 +187,11 @@ class ACE(Algorithm):
         off = self._new(np.concatenate(rows), names)
         if len(off) == 0:  # copies only, as a last batch of one may be
             off = self._new(rng.random((1, len(self._free))), self.operators[-1:])
-        entry: dict[str, Any] = {"n_gen": self.n_iter, "n_eval": self.evaluator.n_eval}
+        entry: dict[str, Any] = {"n_gen": self.n_iter, "n_eval": self._n_eval}
         entry |= {f"share_{o}": float(s) for o, s in zip(self.operators, shares, strict=True)}
         made = [i.data["operator"] for i in off]
         entry |= {f"n_{o}": made.count(o) for o in self.operators}
         self.log.append(entry | {"trust": self.trust, "train_seconds": seconds})
-        if len(off) == 0:  # no variable has a range: there is nothing to search
-            self.termination.force_termination = True
-            return None
         return off
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
@@ -197,9 +201,12 @@ class ACE(Algorithm):
         first = self._newest
         self._survive(infills)
         known = list(self.operators)
-        names = np.array([known.index(i.data["operator"]) for i in infills], dtype=int)
+        made = [i.data.get("operator") for i in infills]
+        # Points that somebody else made are welcome, and nobody's credit.
+        names = np.array([known.index(o) if o in known else len(known) for o in made], dtype=int)
         alive = np.union1d(self.members.number, self.elite.number)
         lived = names[alive[alive >= first] - first]
+        names, lived = names[names < len(known)], lived[lived < len(known)]
         n_born, n_lived = (np.bincount(v, minlength=len(known)) for v in (names, lived))
         self.credit.update(n_born.astype(float), n_lived.astype(float))
         rates = zip(known, n_lived, n_born, strict=True)
@@ -219,7 +226,7 @@ class ACE(Algorithm):
         self.pop = Population.merge(self.pop, infills)[kept]
         self.members = merged[kept]
         pool = Rows.join(self.seen, self.elite)
-        self.aim = self._aim(pool.f)
+        self.aim = self._aim(pool)
         number, self._value = self.aim.best(pool.f, pool.cv)
         self.elite = pool[number]
 
@@ -232,14 +239,16 @@ class ACE(Algorithm):
         f = finite(matrix(infills, "F"))
         return Rows(self.encode(infills), f, matrix(infills, "CV")[:, 0], values, number)
 
-    def _aim(self, f: np.ndarray) -> Aim:
+    def _aim(self, pool: Rows) -> Aim:
         """Where the directions start and what their unit is, today."""
-        ideal = f.min(axis=0)
+        # What is infeasible may have any values; once there is something else, it says nothing.
+        known = pool.feasible()
+        ideal = known.f.min(axis=0)
         first = constrained_rank(self.members.f, self.members.cv) == 0
         extent = self.members.f[first].max(axis=0) - ideal
         # A front that has shrunk to a point says nothing on scale; the elite still does.
-        elite = self.elite.f if len(self.elite.f) else f
-        spread = np.quantile(elite, 0.9, axis=0) - ideal
+        elite = self.elite.feasible() if len(self.elite.cv) else known
+        spread = np.quantile(elite.f, 0.9, axis=0) - ideal
         extent = np.maximum(np.maximum(extent, spread), 1e-9)
         far = self.distance * max(0.0, 1.0 - self._progress() / self.arrival)
         return Aim(self.directions, ideal - far * extent, extent)
@@ -247,8 +256,15 @@ class ACE(Algorithm):
     def _progress(self) -> float:
         """Share of the way to the utopian point's arrival that is behind, in [0, 1]."""
         budget = self._budget()
-        horizon = 100 * self.pop_size if budget is None else min(budget, 200 * self.pop_size)
-        return min(1.0, self.evaluator.n_eval / horizon)
+        if budget is None:  # a time limit, say: pymoo knows how much of it is over
+            over = float(getattr(self.termination, "perc", 0.0) or 0.0)
+            return min(1.0, max(over, self._n_eval / (100 * self.pop_size)))
+        return min(1.0, self._n_eval / min(budget, 200 * self.pop_size))
+
+    @property
+    def _n_eval(self) -> int:
+        """Evaluations so far; who asks and tells may evaluate past our evaluator."""
+        return max(int(self.evaluator.n_eval), self._newest)
 
     def _budget(self) -> float | None:
         """Evaluations the termination allows; None where it counts something else."""
@@ -256,17 +272,18 @@ class ACE(Algorithm):
         if isinstance(end, MaximumFunctionCallTermination):
             return float(end.n_max_evals)
         if isinstance(end, MaximumGenerationTermination):
-            return float(end.n_max_gen * (self.pop_size or 100) / 4)
+            size = self.pop_size or 100
+            return float(size + (end.n_max_gen - 1) * (self.batch_size or -(-size // 4)))
         return None
 
     def _batch(self) -> int:
         if self.batch_size is not None:
             n = self.batch_size
         else:
-            n = int(np.clip(self.evaluator.n_eval // 200, -(-self.pop_size // 4), self.pop_size))
+            n = int(np.clip(self._n_eval // 200, -(-self.pop_size // 4), self.pop_size))
         budget = self._budget()
         if isinstance(self.termination, MaximumFunctionCallTermination) and budget is not None:
-            n = min(n, max(1, int(budget) - self.evaluator.n_eval))
+            n = min(n, max(1, int(budget) - self._n_eval))
         return n
 
     def _shares(self) -> np.ndarray:
@@ -276,7 +293,11 @@ class ACE(Algorithm):
         early loses the rest; steps that nobody aimed get there early.
         """
         shares = self.credit.shares()
-        if "critic" in self.operators:
+        if "critic" in self.operators and len(self._free) + 2 > self.n_train + self.pop_size:
+            # It can never learn from so few points in so many variables.
+            shares = np.where([o == "critic" for o in self.operators], 0.0, shares)
+            shares = shares if shares.any() else np.ones(1)
+        elif "critic" in self.operators:
             near = min(1.0, self._progress() / self.arrival)
             first = np.array([o == "critic" for o in self.operators])
             shares = near * shares + (1.0 - near) * first
@@ -286,7 +307,7 @@ class ACE(Algorithm):
 
     def _critic_turn(self) -> bool:
         """Whether the critic has its turn: always at first, more and more rarely in long runs."""
-        self._turns += min(1.0, 200.0 * self.pop_size / max(1, self.evaluator.n_eval))
+        self._turns += min(1.0, 200.0 * self.pop_size / max(1, self._n_eval))
         turn = self._turns >= 1.0
         self._turns -= float(turn)
         return turn
@@ -329,7 +350,8 @@ class ACE(Algorithm):
         """Trust: running mean of the worst objective's rank correlation, predicted with true."""
         if self._predicted is None:
             return
-        made = infills[[i for i, x in enumerate(infills) if x.data["row"] < len(self._predicted)]]
+        end = len(self._predicted)
+        made = infills[[i for i, x in enumerate(infills) if x.data.get("row", end) < end]]
         numbers = [i.data["row"] for i in made]
         f = matrix(made, "F") if len(made) else np.empty((0, self.problem.n_obj))
         if len(f) < 5 or not np.isfinite(f).all():
@@ -403,6 +425,11 @@ class Rows:
         """The last n rows."""
         return Rows(*(column[-n:] for column in vars(self).values()))
 
+    def feasible(self) -> Rows:
+        """The feasible rows; all where there are none."""
+        good = self.cv <= 0
+        return self[good] if good.any() and not good.all() else self
+
     def __getitem__(self, index: np.ndarray) -> Rows:
         return Rows(*(column[index] for column in vars(self).values()))
 
@@ -437,12 +464,15 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def finite(f: np.ndarray) -> np.ndarray:
-    """Objectives with values that are not finite replaced by the worst finite one per column."""
-    bad = ~np.isfinite(f)
+    """Objectives `(n, n_obj)`; rows that are not finite become one that is worse than all others."""
+    bad = ~np.isfinite(f).all(axis=1)
     if not bad.any():
         return f
-    worst = np.where(bad, -np.inf, f).max(axis=0)
-    return np.where(bad, np.where(np.isfinite(worst), worst, 1e30) + 1.0, f)
+    good = f[~bad]
+    worst = (
+        good.max(axis=0) + np.ptp(good, axis=0) + 1.0 if len(good) else np.full(f.shape[1], 1e30)
+    )
+    return np.where(bad[:, None], worst, f)
 
 
 def matrix(pop: Population, key: str) -> np.ndarray:

@@ -163,6 +163,13 @@ def ask(
     points = Evaluations(X, F)
     if points.F.ndim != 2 or len(points.X) != len(points.F):
         raise ValueError(f"X {points.X.shape} and F {points.F.shape} must have one row per point")
+    if points.X.dtype == object:
+        if problem is None:
+            raise TypeError(
+                "X holds objects, not numbers: give problem=, which names the variables"
+            )
+    elif points.X.ndim != 2 or not np.isfinite(points.X.astype(float)).all():
+        raise ValueError(f"X {points.X.shape} must be (n_points, n_var), all values finite")
     cv = np.zeros(len(points)) if CV is None else np.asarray(CV, dtype=float).reshape(-1)
     if len(cv) != len(points):
         raise ValueError(f"CV has {len(cv)} values, but there are {len(points)} points")
@@ -381,4 +388,7 @@ def _pair(between: Any, rows: np.ndarray) -> np.ndarray:
             raise ValueError(f"between={between!r}: F has the rows 0 to {len(rows) - 1}, no {i}")
     if between[0] == between[1]:
         raise ValueError(f"between={between!r}: give two different rows")
-    return np.asarray(rows[list(between)], dtype=float)
+    pair = np.asarray(rows[list(between)], dtype=float)
+    if not np.isfinite(pair).all():
+        raise ValueError(f"between={between!r}: these rows of F are not finite")
+    return pair

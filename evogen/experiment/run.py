@@ -99,7 +99,8 @@ def minimize(
     evaluator = setup_kwargs.pop("evaluator", None) or algorithm.evaluator
     if not isinstance(evaluator, GuardedEvaluator):
         evaluator = GuardedEvaluator(evaluator)
-    if keep_evaluations:
+    recorded = isinstance(evaluator.inner, RecordingEvaluator)  # a run that goes on
+    if keep_evaluations and not recorded:
         evaluator.inner = RecordingEvaluator(evaluator.inner)
     algorithm.evaluator = evaluator
     if algorithm.problem is None:

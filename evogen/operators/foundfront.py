@@ -66,7 +66,13 @@ class FoundFront:
     def preferred(self, weights: np.ndarray) -> np.ndarray:
         """The trade-off for weights: where w_1 z_1 = w_2 z_2 = ... (Tchebycheff) `(n_obj,)`."""
         weights = np.maximum(weights / weights.max(), LEAST_WEIGHT)
-        return self._snapped(self.meet(np.zeros(len(weights)), 1.0 / weights))
+        target = self._snapped(self.meet(np.zeros(len(weights)), 1.0 / weights))
+        # A regression may overshoot where the surface bends or ends; the surface itself does not.
+        pool = self.pool(2 * len(self.z))
+        worth = (pool * weights).max(axis=1) + 1e-3 * (pool * weights).sum(axis=1)
+        best = pool[worth.argmin()]
+        near = np.linalg.norm(target - best) <= self.usual_spacing
+        return np.asarray(target if near else best)
 
     def between(self, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
         """n targets on the surface between two points of it `(n, n_obj)`."""

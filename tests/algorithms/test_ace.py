@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.indicators.igd import IGD
 from pymoo.optimize import minimize
@@ -128,11 +129,63 @@ def test_correlation_of_ranks_ignores_scale_and_survives_constants():
     assert rank_correlation(a, np.ones(4)) == 0.0
 
 
-def test_values_that_are_not_finite_become_worse_than_all_others():
-    f = finite(np.array([[1.0, np.nan], [np.inf, 2.0], [3.0, -1.0]]))
+def test_rows_that_are_not_finite_become_worse_than_all_others():
+    f = finite(np.array([[1.0, np.nan], [np.inf, 2.0], [3.0, -1.0], [0.0, 4.0]]))
     assert np.isfinite(f).all()
-    assert f[1, 0] > 3.0
-    assert f[0, 1] > 2.0
+    assert (f[:2] > f[2:].max(axis=0)).all()
+    assert np.isfinite(finite(np.full((2, 2), np.nan))).all()
+
+
+def test_who_evaluates_elsewhere_can_ask_and_tell():
+    problem = get_problem("zdt1", n_var=5)
+    algorithm = ACE(20)
+    algorithm.setup(problem, termination=("n_eval", 200), seed=1)
+    while algorithm.has_next() and algorithm._n_eval < 200:
+        x = algorithm.ask().get("X")
+        algorithm.tell(infills=Population.new(X=x, F=problem.evaluate(x)))
+    assert algorithm._progress() == 1.0
+    assert len(algorithm.pop) == 20
+
+
+def test_known_designs_can_start_a_run():
+    x = np.random.default_rng(0).random((15, 5))
+    res = minimize(get_problem("zdt1", n_var=5), ACE(20, sampling=x), ("n_eval", 60), seed=1)
+    assert res.algorithm.seen.u[:15] == pytest.approx(x)
+
+
+def test_a_time_limit_brings_the_aim_home():
+    algorithm = ACE(20)
+    algorithm.setup(get_problem("zdt1"), termination=("time", "00:01:00"), seed=1)
+    algorithm.termination.perc = 0.9
+    assert algorithm._progress() == pytest.approx(0.9)
+
+
+def test_infeasible_points_do_not_set_the_scale():
+    class Tempting(Problem):
+        def __init__(self):
+            super().__init__(n_var=4, n_obj=2, n_ieq_constr=1, xl=0.0, xu=1.0)
+
+        def _evaluate(self, x, out, *args, **kwargs):
+            g = x[:, 1:].sum(axis=1)
+            bad = x[:, 1] > 0.3
+            f = np.stack([x[:, 0] ** 2 + g, (x[:, 0] - 1) ** 2 + g], axis=1)
+            out["F"], out["G"] = f - 1000.0 * bad[:, None], x[:, 1:2] - 0.3
+
+    res = minimize(Tempting(), ACE(20), ("n_eval", 400), seed=1)
+    assert (res.CV <= 0).all()
+    assert (res.algorithm.aim.utopian > -10).all()
+
+
+def test_a_problem_without_freedom_ends_at_once():
+    fixed = Problem(n_var=3, n_obj=2, xl=np.ones(3), xu=np.ones(3))
+    fixed._evaluate = lambda x, out, *a, **k: out.update(F=x[:, :2])
+    res = minimize(fixed, ACE(20), ("n_eval", 100), seed=1)
+    assert res.algorithm.evaluator.n_eval == 20
+
+
+def test_where_the_critic_can_never_learn_the_others_make_the_offspring():
+    res = minimize(get_problem("zdt1", n_var=60), ACE(20, n_train=16), ("n_eval", 120), seed=1)
+    assert all(entry["share_critic"] == 0.0 for entry in res.algorithm.log)
 
 
 def test_the_budget_is_spent_exactly():
