@@ -464,7 +464,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def finite(f: np.ndarray) -> np.ndarray:
-    """Objectives `(n, n_obj)`; rows that are not finite become one that is worse than all others."""
+    """Objectives `(n, n_obj)`; rows that are not finite become one worse than all others."""
     bad = ~np.isfinite(f).all(axis=1)
     if not bad.any():
         return f
