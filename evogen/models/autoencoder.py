@@ -18,8 +18,6 @@ from evogen.models.neural import SingleLossModel, take_batches
 from evogen.models.serialization import register
 from evogen.models.training import Callback
 
-PRIOR = "prior."
-
 
 class Codec(nn.Module):
     """An encoder of x to a code z, and a decoder back."""
@@ -46,7 +44,7 @@ class AE(SingleLossModel):
         activation: Of the hidden layers, a name in `networks.ACTIVATIONS`.
         n_components: Gaussians in the density of the codes; 1 is a single one. More follow the
             codes more closely and need more rows.
-        prior_: That density, a `GaussianMixture`; None before the first fit.
+        parts_: "prior", that density, a `GaussianMixture`.
     """
 
     latent_dim: int = 8
@@ -70,29 +68,6 @@ class AE(SingleLossModel):
             MLP(d, self.latent_dim, hidden=self.hidden, activation=self.activation, n_condition=c),
             MLP(self.latent_dim, d, hidden=backwards, activation=self.activation, n_condition=c),
         )
-
-    # State.
-
-    def reset(self) -> None:
-        """Forgets everything learned, and starts the random stream again."""
-        super().reset()
-        self.prior_: GaussianMixture | None = None
-
-    def state_tensors(self) -> dict[str, Tensor]:
-        """All learned tensors by name; empty before the first fit."""
-        state = super().state_tensors()
-        if self.prior_ is not None:
-            state |= {PRIOR + name: value for name, value in self.prior_.state_tensors().items()}
-        return state
-
-    def take_state(self, left: dict[str, Tensor]) -> None:
-        """Takes its tensors out of `left`."""
-        super().take_state(left)
-        names = [name for name in left if name.startswith(PRIOR)]
-        tensors = {name.removeprefix(PRIOR): left.pop(name) for name in names}
-        numbers = {"n_features": self.latent_dim, "n_condition": self.n_condition_}
-        self.prior_ = self._new_prior()
-        self.prior_.restore({**numbers, "n_calls": 0, "n_steps": 0}, tensors)
 
     # Learning.
 
@@ -143,10 +118,8 @@ class AE(SingleLossModel):
         super().learn(rows, n_steps=n_steps, generator=generator, callback=callback)
         with torch.no_grad():
             codes = self._codec().encoder(rows.x, rows.condition)
-        self.prior_ = self._new_prior().fit(codes, rows.condition, generator=generator)
-
-    def _new_prior(self) -> GaussianMixture:
-        return GaussianMixture(n_components=self.n_components, device=str(self.device_))
+        prior = GaussianMixture(n_components=self.n_components, device=str(self.device_))
+        self.parts_["prior"] = prior.fit(codes, rows.condition, generator=generator)
 
     # Use.
 
@@ -157,8 +130,7 @@ class AE(SingleLossModel):
 
     def generate(self, n: int, condition: Tensor | None, generator: torch.Generator) -> Tensor:
         """Samples `(n, d)` in scaled units, given a scaled condition `(n, c)`."""
-        assert self.prior_ is not None
-        z = self.prior_.sample(n, condition, generator=generator)
+        z = self.parts_["prior"].sample(n, condition, generator=generator)
         return self._codec().decoder(z, condition)
 
     @torch.no_grad()
@@ -174,4 +146,4 @@ class AE(SingleLossModel):
         self.check_fitted()
         codes = as_rows("z", z, n_columns=self.latent_dim).float().to(self.device_)
         given = self.prepare_condition(condition, len(codes))
-        return self.scaler_.denormalize(self._codec().decoder(codes, given))
+        return self.to_items(self._codec().decoder(codes, given))

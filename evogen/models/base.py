@@ -1,22 +1,35 @@
 """What every generative model is: something that can fit and sample.
 
 `GenerativeModel` checks data, scales it, seeds random numbers and keeps the learned state in a
-form that can be copied and saved.
+form that can be copied and saved. Inside, items are rows `(n, d)` whatever their shape: a network
+that wants to see a picture views its rows as one.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from evogen.models import serialization
-from evogen.models.checks import as_rows, check_number, resolve_device, take_tensor
+from evogen.models.callbacks import Callbacks
+from evogen.models.checks import (
+    ItemKind,
+    as_items,
+    as_labels,
+    as_rows,
+    check_number,
+    resolve_device,
+    take_tensor,
+)
 from evogen.models.rng import seeded_generator
 from evogen.models.scaling import Scaler, ScalerKind
 from evogen.models.training import Callback
@@ -29,7 +42,7 @@ class Rows:
     """The data of one fit.
 
     Attributes:
-        x: What is learned, `(n, d)`.
+        x: What is learned, one item a row, `(n, d)`.
         condition: What it is conditioned on, `(n, c)`, or None.
         negative: Examples of what x is not, `(m, d)`, or None.
     """
@@ -41,21 +54,34 @@ class Rows:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GenerativeModel(ABC):
-    """Learns a distribution from rows of numbers and samples from it.
+    """Learns a distribution from items and samples from it.
+
+    Items are vectors `(n, d)`, images `(n, c, h, w)` with numbers in [0, 1], or token sequences
+    `(n, t)` of integers; `items` says which a model takes. A condition is numbers `(n, c)`, or one
+    class label per item, integers `(n,)`.
 
     A subclass is a dataclass whose fields are its parameters, stored unchanged. It says in
     `build` what its learned state is, learns it in `learn`, and samples in `generate`; data come
     to these scaled, on the model's device, in its `dtype`.
 
     Attributes:
-        normalize: Whether features and conditions are scaled per feature by the data of each fit.
+        normalize: Whether vectors and conditions are scaled per feature by the data of each fit,
+            and images from [0, 1] to [-1, 1].
         device: "cpu", "cuda", "cuda:N", or "auto"; looked at in the first fit.
         random_state: Seed (>= 0) used when a call is given no generator. Calls follow one another
             in one stream: a second `sample` gives other rows than the first.
-        n_features_: Number of columns d of the data; None before the first fit.
-        n_condition_: Number of columns of the condition, 0 without one.
+        n_features_: Number of numbers d in an item; None before the first fit.
+        item_shape_: Shape of an item: `(d,)`, `(c, h, w)` or `(t,)`.
+        n_condition_: Number of columns of the condition (of classes, for labels), 0 without one.
+        classes_: Labels of the condition in rising order, int64 `(n_condition_,)`; None if there
+            are none.
+        n_tokens_: Size of the vocabulary of token sequences, 0 for other items.
         buffers_: Learned tensors other than network weights, by name.
+        parts_: Models that this one is made of, by name, besides its own networks.
     """
+
+    items: ClassVar[tuple[ItemKind, ...]] = ("vectors", "images")
+    """Which items the model takes."""
 
     dtype: ClassVar[torch.dtype] = torch.float32
     """In which precision `learn` and `generate` work."""
@@ -97,6 +123,10 @@ class GenerativeModel(ABC):
     def generate(self, n: int, condition: Tensor | None, generator: torch.Generator) -> Tensor:
         """Samples `(n, d)` in scaled units, given a scaled condition `(n, c)`."""
 
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The arithmetic that networks are evaluated in; float32 by default."""
+        return nullcontext()
+
     def buffer_shapes(self) -> dict[str, tuple[int | None, ...]]:
         """Names and shapes of `buffers_`; None for a size that the data decide."""
         return {}
@@ -120,24 +150,26 @@ class GenerativeModel(ABC):
         *,
         n_steps: int | None = None,
         generator: torch.Generator | None = None,
-        callback: Callback | None = None,
+        callback: Callback | Sequence[Callback] | None = None,
     ) -> ModelT:
         """Learns from data; called again, it goes on from where it was (`reset` starts anew).
 
         Args:
-            x: Data `(n, d)`, tensor or array, n >= 1.
-            condition: `(n, c)` or None.
+            x: Items (see the class), n >= 1: a tensor, an array, or a `torch.utils.data.Dataset`
+                that fits into memory.
+            condition: `(n, c)`, labels `(n,)`, or None.
             n_steps: Number of training steps; None for the parameter of the same name.
             generator: Source of all random numbers; None for the model's own.
-            callback: Called after each step with its number and the losses; true stops.
+            callback: Called after each step with its number and the losses; true stops. Or
+                several; see `callbacks` for a progress bar and checkpoints.
 
         Returns:
             self.
 
         Raises:
             TypeError: x or condition does not hold real numbers.
-            ValueError: A wrong shape, no rows, NaN or inf, another number of columns than in
-                earlier fits, or an unknown device.
+            ValueError: A wrong shape, no rows, NaN or inf, images outside [0, 1], another shape
+                or other labels than in earlier fits, or an unknown device.
 
         Warns:
             TrainingDiverged: The last good weights were restored.
@@ -153,11 +185,13 @@ class GenerativeModel(ABC):
 
         Args:
             n: How many, >= 0.
-            condition: `(n, c)`, or one row `(1, c)` for all, if the model was fitted with one.
+            condition: `(n, c)`, or one row `(1, c)` for all, if the model was fitted with one;
+                labels `(n,)`, or one label, if it was fitted with labels.
             generator: Source of random numbers; None for the model's own.
 
         Returns:
-            Float32 `(n, d)` on the model's device, in the units of the data.
+            `(n, *item_shape_)` on the model's device, in the units of the data: float32, or int64
+            for tokens.
 
         Raises:
             RuntimeError: The model is not fitted.
@@ -167,19 +201,25 @@ class GenerativeModel(ABC):
         self.check_fitted()
         given = self.prepare_condition(condition, int(n))
         if n == 0:
-            return torch.zeros(0, self.n_features_ or 0, device=self.device_)
-        x = self.generate(int(n), given, self.own_generator(generator))
-        return self.scaler_.denormalize(x)
+            kind = torch.int64 if self.n_tokens_ else torch.float32
+            return torch.zeros(0, *self.item_shape_, dtype=kind, device=self.device_)
+        with self.autocast():
+            x = self.generate(int(n), given, self.own_generator(generator))
+        return self.to_items(x)
 
     def reset(self) -> None:
         """Forgets everything learned, and starts the random stream again."""
         self.n_features_: int | None = None
+        self.item_shape_: tuple[int, ...] = ()
         self.device_ = torch.device("cpu")
         self.n_condition_ = 0
+        self.classes_: Tensor | None = None
+        self.n_tokens_ = 0
         self.n_calls_ = 0
         self.n_steps_ = 0
         self.buffers_: dict[str, Tensor] = {}
         self.losses_: dict[str, Tensor] = {}
+        self.parts_: dict[str, GenerativeModel] = {}
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's arguments as they were given."""
@@ -195,7 +235,7 @@ class GenerativeModel(ABC):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model, with its optimizer state, to one safetensors file."""
-        self.check_fitted()
+        GenerativeModel.check_fitted(self)
         serialization.save_model(self, path)
 
     def check(self) -> None:
@@ -219,17 +259,20 @@ class GenerativeModel(ABC):
     def check_rows(self, x: Any, condition: Any, negative: Any = None) -> Rows:
         """Checks the data of a fit; see `fit` for what is raised."""
         known = self.n_features_ is not None
+        shape = self.item_shape_ if known else None
         hint = ", as in earlier fits (reset() starts anew)"
-        x = as_rows("x", x, n_columns=self.n_features_, hint=hint)
+        x, shape = as_items("x", x, self.items, shape=shape, hint=hint)
         if x.shape[0] == 0:
             raise ValueError("x must have at least one row; got 0")
         if known and (condition is not None) != (self.n_condition_ > 0):
             word = "a" if self.n_condition_ else "no"
             raise ValueError(f"earlier fits had {word} condition; reset() starts anew")
+        n_tokens = self._vocabulary(x, known)
+        classes = self.classes_
         if condition is not None:
-            condition = as_rows(
-                "condition", condition, n_columns=self.n_condition_ or None, hint=hint
-            )
+            if not known and _are_labels(condition):
+                classes = torch.unique(as_labels("condition", condition))
+            condition = self.read_condition(condition, classes, hint=hint)
             if condition.shape[0] != x.shape[0]:
                 raise ValueError(
                     f"condition must have as many rows as x ({x.shape[0]}); "
@@ -238,9 +281,45 @@ class GenerativeModel(ABC):
         if negative is not None:
             if condition is not None:
                 raise ValueError("negative cannot be combined with a condition")
-            negative = as_rows("negative", negative, n_columns=x.shape[1])
+            negative, _ = as_items("negative", negative, self.items, shape=shape)
             negative = negative if negative.shape[0] else None
+        if not known:
+            # Nothing can go wrong with these data any more.
+            self.item_shape_, self.classes_, self.n_tokens_ = shape, classes, n_tokens
         return Rows(x, condition, negative)
+
+    def _vocabulary(self, x: Tensor, known: bool) -> int:
+        """Checks tokens against the size of the vocabulary, and returns it; 0 without tokens."""
+        if "tokens" not in self.items:
+            return 0
+        largest = int(x.max()) + 1
+        wanted = self.n_tokens_ if known else getattr(self, "n_tokens", None)
+        if wanted is not None and largest > wanted:
+            raise ValueError(f"tokens in x must be less than {wanted}; got {largest - 1}")
+        return largest if wanted is None else wanted
+
+    def read_condition(self, condition: Any, classes: Tensor | None, *, hint: str = "") -> Tensor:
+        """Checks a condition in the user's units and returns it as rows `(n, c)`.
+
+        Args:
+            condition: Numbers `(n, c)`; or labels `(n,)`, of which each becomes a row with a 1 in
+                the place of its class.
+            classes: The labels that there are, in rising order; None for numbers.
+            hint: Why so many columns, for the message.
+        """
+        if classes is None:
+            return as_rows("condition", condition, n_columns=self.n_condition_ or None, hint=hint)
+        if isinstance(condition, (int, np.integer)):
+            condition = [condition]
+        labels = as_labels("condition", condition)
+        place = torch.searchsorted(classes.cpu(), labels).clamp(max=len(classes) - 1)
+        unknown = labels[classes.cpu()[place] != labels]
+        if len(unknown):
+            raise ValueError(
+                f"condition must be one of the labels {_listed(classes.tolist())}; "
+                f"got {int(unknown[0])}"
+            )
+        return torch.nn.functional.one_hot(place, len(classes)).double()
 
     def fit_rows(
         self: ModelT,
@@ -248,7 +327,7 @@ class GenerativeModel(ABC):
         *,
         n_steps: int | None = None,
         generator: torch.Generator | None = None,
-        callback: Callback | None = None,
+        callback: Callback | Sequence[Callback] | None = None,
     ) -> ModelT:
         """`fit` on data that are already checked."""
         known = self.n_features_ is not None
@@ -262,28 +341,65 @@ class GenerativeModel(ABC):
             None if rows.negative is None else rows.negative.to(device),
         )
         everything = rows.x if rows.negative is None else torch.cat((rows.x, rows.negative))
-        self.scaler_ = Scaler.from_data(everything, self.scaler_kind)
-        normal = replace(rows, x=self.scaler_.normalize(rows.x).to(self.dtype))
+        self.scaler_ = Scaler.from_data(everything, self._kind_of_scaler())
+        normal = replace(rows, x=self._scaled(rows.x))
         if rows.condition is not None:
-            kind: ScalerKind = "standard" if self.normalize else "none"
-            self.condition_scaler_ = Scaler.from_data(rows.condition, kind)
-            normal.condition = self.condition_scaler_.normalize(rows.condition).to(self.dtype)
+            scaled = self.normalize and self.classes_ is None
+            self.condition_scaler_ = Scaler.from_data(
+                rows.condition, "standard" if scaled else "none"
+            )
+            normal.condition = self.condition_scaler_.normalize(rows.condition).to(
+                self.condition_dtype
+            )
         if rows.negative is not None:
-            normal.negative = self.scaler_.normalize(rows.negative).to(self.dtype)
+            normal.negative = self._scaled(rows.negative)
         if not known:
+            if not self.item_shape_:
+                self.item_shape_ = tuple(rows.x.shape[1:])
             self.n_features_ = rows.x.shape[1]
             self.n_condition_ = 0 if rows.condition is None else rows.condition.shape[1]
             self.device_ = device
             self.build(generator)
-        self.learn(normal, n_steps=n_steps, generator=generator, callback=callback)
+        watched = Callbacks(callback)
+        self.learn(
+            normal, n_steps=n_steps, generator=generator, callback=watched if watched else None
+        )
         # A file keeps no strides, and they decide the last bits of a product.
         self.buffers_ = {name: value.contiguous() for name, value in self.buffers_.items()}
         return self
 
+    def _kind_of_scaler(self) -> ScalerKind:
+        """`scaler_kind` for these items: the range of images is known."""
+        if self.n_tokens_:
+            return "none"
+        kind = self.scaler_kind
+        if len(self.item_shape_) == 3:
+            return "none" if kind in ("none", "unit") else "image"
+        return kind
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return x if self.n_tokens_ else self.scaler_.normalize(x).to(self.dtype)
+
+    @property
+    def condition_dtype(self) -> torch.dtype:
+        """In which precision `learn` and `generate` get conditions."""
+        return self.dtype if self.dtype.is_floating_point else torch.float32
+
     def prepare_x(self, x: Any, *, name: str = "x") -> Tensor:
-        """Checks rows `(n, d)` in the user's units and scales them."""
-        rows = as_rows(name, x, n_columns=self.n_features_).to(self.device_)
-        return self.scaler_.normalize(rows).to(self.dtype)
+        """Checks items in the user's units and scales them: rows `(n, d)`."""
+        rows, _ = as_items(name, x, self.items, shape=self.item_shape_)
+        if self.n_tokens_ and len(rows):
+            self._vocabulary(rows, known=True)
+        return self._scaled(rows.to(self.device_))
+
+    def to_items(self, x: Tensor) -> Tensor:
+        """Scaled rows `(n, d)` as items `(n, *item_shape_)` in the user's units, always finite."""
+        if self.n_tokens_:
+            return x.long().view(-1, *self.item_shape_)
+        items = self.scaler_.denormalize(x.float() if x.dtype == torch.bfloat16 else x)
+        if len(self.item_shape_) == 3:
+            items = items.clamp_(0.0, 1.0)
+        return items.view(-1, *self.item_shape_)
 
     def prepare_condition(self, condition: Any, n: int) -> Tensor | None:
         """Checks a condition for n rows, scales it and repeats a single row n times."""
@@ -296,21 +412,31 @@ class GenerativeModel(ABC):
             return None
         if not self.n_condition_:
             raise ValueError("condition must be None: this model was fitted without one")
-        given = as_rows("condition", condition, n_columns=self.n_condition_)
+        given = self.read_condition(condition, self.classes_)
         if given.shape[0] not in (1, n):
             raise ValueError(f"condition must have {n} rows, or one for all; got {given.shape[0]}")
         scaled = self.condition_scaler_.normalize(given.to(self.device_))
-        return scaled.to(self.dtype).expand(n, -1)
+        return scaled.to(self.condition_dtype).expand(n, -1)
 
     # The learned state as tensors and numbers: for files, deep copies and pickles.
 
-    def state_numbers(self) -> dict[str, int]:
-        """The counters that belong to the learned state."""
+    def state_numbers(self) -> dict[str, Any]:
+        """The part of the learned state that is no tensors: numbers, texts, sequences of these."""
         return {
             "n_features": self.n_features_ or 0,
             "n_condition": self.n_condition_,
             "n_calls": self.n_calls_,
             "n_steps": self.n_steps_,
+            "n_tokens": self.n_tokens_,
+            "item_shape": list(self.item_shape_),
+            "parts": {
+                name: {
+                    "class": type(part).__name__,
+                    "params": part.get_params(),
+                    "numbers": part.state_numbers(),
+                }
+                for name, part in self.parts_.items()
+            },
         }
 
     def state_tensors(self) -> dict[str, Tensor]:
@@ -324,9 +450,14 @@ class GenerativeModel(ABC):
         for name, scaler in scalers:
             for part in ("shift", "scale", "varies"):
                 state[f"{name}.{part}"] = getattr(scaler, part)
+        if self.classes_ is not None:
+            state["classes"] = self.classes_
+        for name, model in self.parts_.items():
+            own = model.state_tensors()
+            state.update({f"parts.{name}.{key}": value for key, value in own.items()})
         return state
 
-    def restore(self, numbers: Mapping[str, int], tensors: Mapping[str, Tensor]) -> None:
+    def restore(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Takes over a state given by `state_numbers` and `state_tensors`.
 
         Raises:
@@ -337,9 +468,15 @@ class GenerativeModel(ABC):
         if not numbers["n_features"]:
             return
         self.n_features_, self.n_condition_ = numbers["n_features"], numbers["n_condition"]
+        self.n_tokens_, self.item_shape_ = numbers["n_tokens"], tuple(numbers["item_shape"])
+        if math.prod(self.item_shape_) != self.n_features_:
+            raise ValueError(f"{self.n_features_} features cannot have shape {self.item_shape_}")
         self.device_ = resolve_device(self.device)
         # Copied, so that neither a file's memory map nor another model stays behind the tensors.
         left = {name: tensor.to(self.device_, copy=True) for name, tensor in tensors.items()}
+        if "classes" in left:
+            self.classes_ = take_tensor(left, "classes", (self.n_condition_,)).cpu()
+        self._restore_parts(numbers["parts"], left)
         self.scaler_ = self._take_scaler(left, "scaler", self.n_features_)
         if self.n_condition_:
             self.condition_scaler_ = self._take_scaler(left, "condition_scaler", self.n_condition_)
@@ -347,9 +484,22 @@ class GenerativeModel(ABC):
         if left:
             raise ValueError(f"unexpected tensor {min(left)!r} in the state of {self!r}")
 
+    def _restore_parts(self, parts: Mapping[str, Any], left: dict[str, Tensor]) -> None:
+        for name, content in parts.items():
+            prefix = f"parts.{name}."
+            own = [key for key in left if key.startswith(prefix)]
+            tensors = {key.removeprefix(prefix): left.pop(key) for key in own}
+            params = {**content["params"], "device": str(self.device_)}
+            model = serialization.find_class(content["class"])(**params)
+            model.restore(content["numbers"], tensors)
+            self.parts_[name] = model
+
     def take_state(self, left: dict[str, Tensor]) -> None:
         """Takes its tensors out of `left`; the scalers are already taken."""
+        unfinished = getattr(self, "unfinished_", None) is not None
         for name, shape in self.buffer_shapes().items():
+            if unfinished and f"buffers.{name}" not in left:
+                continue  # taken at the end of a fit
             self.buffers_[name] = take_tensor(left, f"buffers.{name}", shape)
 
     @staticmethod
@@ -374,3 +524,17 @@ class GenerativeModel(ABC):
             setattr(self, name, value)
         self.restore(state["numbers"], state["tensors"])
         self.losses_ = state["losses"]
+
+
+def _are_labels(condition: Any) -> bool:
+    """Whether a condition is one integer per item, not a table of numbers."""
+    if isinstance(condition, Tensor):
+        return condition.ndim == 1 and not condition.is_floating_point()
+    values = np.asarray(condition)
+    return values.ndim == 1 and values.dtype.kind in "iub"
+
+
+def _listed(values: Sequence[int], most: int = 12) -> str:
+    """Numbers for a message, the first ones if there are many."""
+    rest = ", ..." if len(values) > most else ""
+    return ", ".join(str(v) for v in values[:most]) + rest

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from evogen.models.backpropagation import PlainMLP
 from evogen.models.base import Rows
-from evogen.models.checks import as_rows, check_choice, check_number, check_widths
+from evogen.models.checks import check_choice, check_number, check_widths
 from evogen.models.networks import (
     ACTIVATIONS,
     MLP,
@@ -344,14 +344,15 @@ class DDPM(SingleLossModel):
         """
         self.check_fitted()
         check_number("t_fraction", t_fraction, low=0, high=1)
-        rows = as_rows("x", x, n_columns=self.n_features_).to(self.device_)
+        rows = self.prepare_x(x)
         given = self.prepare_condition(condition, len(rows))
         start = round(t_fraction * self.n_timesteps)
         if start == 0 or len(rows) == 0:
-            return rows.float()
+            # Untouched, not scaled there and back.
+            return torch.as_tensor(x).float().to(self.device_)
         generator = self.own_generator(generator)
         if start == self.n_timesteps:
-            return self.scaler_.denormalize(self.generate(len(rows), given, generator))
+            return self.to_items(self.generate(len(rows), given, generator))
         noise = normal(tuple(rows.shape), generator, device=self.device_)
-        noised = self._signal[start] * self.prepare_x(rows) + self._noise[start] * noise
-        return self.scaler_.denormalize(self.denoise(noised, start, given, generator))
+        noised = self._signal[start] * rows + self._noise[start] * noise
+        return self.to_items(self.denoise(noised, start, given, generator))

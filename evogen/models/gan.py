@@ -159,7 +159,7 @@ class GAN(NeuralModel):
         negative: Any = None,
         n_steps: int | None = None,
         generator: torch.Generator | None = None,
-        callback: Callback | None = None,
+        callback: Callback | Sequence[Callback] | None = None,
     ) -> GAN:
         """Learns from data; called again, it goes on from where it was (`reset` starts anew).
 
@@ -194,25 +194,21 @@ class GAN(NeuralModel):
         size = self.rows_per_batch(rows.x.shape[0])
         width = rows.x.shape[1] + self.n_latent + self.n_condition_
         return [
-            Objective(
-                name="discriminator",
-                weights=self.weights_["discriminator"],
-                optimizer=self.optimizers_["discriminator"],
-                loss=self.discriminator_loss,
-                draw=lambda n, generator: self.draw_discriminator_batches(rows, n, generator),
+            self.objective(
+                "discriminator",
+                "discriminator",
+                self.discriminator_loss,
+                lambda n, generator: self.draw_discriminator_batches(rows, n, generator),
                 batch_numbers=2 * self.n_critic * size * width,
                 repeats=self.n_critic,
-                max_grad_norm=self.max_grad_norm,
                 gradient=None if explicit is None else explicit.discriminator,
             ),
-            Objective(
-                name="generator",
-                weights=self.weights_["generator"],
-                optimizer=self.optimizers_["generator"],
-                loss=self.generator_loss,
-                draw=lambda n, generator: self.draw_generator_batches(rows, n, generator),
+            self.objective(
+                "generator",
+                "generator",
+                self.generator_loss,
+                lambda n, generator: self.draw_generator_batches(rows, n, generator),
                 batch_numbers=size * width,
-                max_grad_norm=self.max_grad_norm,
                 gradient=None if explicit is None else explicit.generator,
             ),
         ]

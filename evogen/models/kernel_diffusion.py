@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from evogen.models.base import GenerativeModel, Rows
-from evogen.models.checks import as_rows, check_number
+from evogen.models.checks import check_number
 from evogen.models.rng import integers, normal
 from evogen.models.serialization import register
 from evogen.models.training import Callback
@@ -170,14 +170,15 @@ class KernelDiffusion(GenerativeModel):
         """
         self.check_fitted()
         check_number("t_fraction", t_fraction, low=0, high=1)
-        rows = as_rows("x", x, n_columns=self.n_features_).to(self.device_)
+        rows = self.prepare_x(x)
         given = self.prepare_condition(condition, len(rows))
         if t_fraction == 0 or len(rows) == 0:
-            return rows.float()
+            # Untouched, not scaled there and back.
+            return torch.as_tensor(x).float().to(self.device_)
         signal = math.cos(0.5 * math.pi * t_fraction) ** 2
         generator = self.own_generator(generator)
-        moved = self._denoised(self.prepare_x(rows), signal, given, generator)
-        return self.scaler_.denormalize(moved)
+        moved = self._denoised(rows, signal, given, generator)
+        return self.to_items(moved)
 
     def _denoised(
         self, x: Tensor, signal: float, condition: Tensor | None, generator: torch.Generator

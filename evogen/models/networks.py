@@ -1,7 +1,4 @@
-"""Networks for vectors: multilayer perceptrons, conditional by concatenation or by FiLM.
-
-Weights are filled from a generator that the caller passes, never from torch's global one.
-"""
+"""Networks for vectors: multilayer perceptrons, conditional by concatenation or by FiLM."""
 
 from __future__ import annotations
 
@@ -14,6 +11,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from evogen.models.layers import Linear
 
 Norm = Literal["batch", "layer"]
 Conditioning = Literal["concat", "film"]
@@ -30,36 +29,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "linear": lambda x: x,
 }
-
-
-class Linear(nn.Linear):
-    """A linear layer that leaves its weights to `initialize`.
-
-    Args:
-        n_in: Number of inputs.
-        n_out: Number of outputs.
-        gain: Factor on the initial weights; 0 makes the layer start as the constant 0.
-    """
-
-    def __init__(self, n_in: int, n_out: int, *, gain: float = 1.0) -> None:
-        self.gain = gain
-        super().__init__(n_in, n_out)
-
-    def reset_parameters(self) -> None:
-        """Does nothing: torch would draw from its global generator here."""
-
-
-def initialize(module: nn.Module, generator: torch.Generator) -> None:
-    """Fills every `Linear` inside a module on the CPU: uniform in +-gain / sqrt(n_in)."""
-    with torch.no_grad():
-        for layer in module.modules():
-            if isinstance(layer, Linear):
-                bound = layer.gain / math.sqrt(max(1, layer.in_features))
-                for weight in (layer.weight, layer.bias):
-                    drawn = torch.rand(
-                        weight.shape, generator=generator, device=generator.device
-                    ).to(weight.device)
-                    weight.copy_(drawn.mul_(2 * bound).sub_(bound))
 
 
 class BatchNorm(nn.BatchNorm1d):

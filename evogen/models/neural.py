@@ -2,27 +2,82 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from evogen.models import distributed
 from evogen.models.base import GenerativeModel, Rows
+from evogen.models.callbacks import Callbacks
 from evogen.models.checks import check_betas, check_choice, check_number, take_tensor
-from evogen.models.networks import initialize
+from evogen.models.layers import initialize
 from evogen.models.optimizers import Adam
-from evogen.models.rng import batch_indices
+from evogen.models.rng import batch_indices, seeded_generator
 from evogen.models.training import (
     Callback,
     EarlyStopping,
+    LossDict,
     Objective,
     Schedule,
+    Snapshot,
     Weights,
     train,
 )
+
+NeuralT = TypeVar("NeuralT", bound="NeuralModel")
+
+UNFINISHED = "unfinished."
+
+
+@dataclass
+class Unfinished:
+    """A fit that was interrupted: where it stood when its last block of steps ended.
+
+    Attributes:
+        n_steps: Steps that it was to do.
+        n_done: Steps that it had done.
+        start: State of its random numbers before the first step.
+        now: That state after the last step done.
+        criterion: Best held-out criterion and number of checks since, `(2,)`; None without early
+            stopping.
+        best: The weights with that criterion, and their optimizers' states.
+    """
+
+    n_steps: int
+    n_done: int
+    start: Tensor
+    now: Tensor
+    criterion: Tensor | None = None
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name, for a file."""
+        counts = torch.tensor((self.n_steps, self.n_done))
+        criterion = {} if self.criterion is None else {"criterion": self.criterion}
+        best = {f"best.{key}": value for key, value in self.best.items()}
+        return {"counts": counts, "start": self.start, "now": self.now, **criterion, **best}
+
+    @classmethod
+    def from_tensors(cls, left: dict[str, Tensor]) -> Unfinished:
+        """The inverse of `tensors`.
+
+        Raises:
+            ValueError: A tensor is missing, superfluous or of a wrong shape.
+        """
+        n_steps, n_done = take_tensor(left, "counts", (2,)).tolist()
+        start, now = (take_tensor(left, name, (None,)) for name in ("start", "now"))
+        criterion = take_tensor(left, "criterion", (2,)) if "criterion" in left else None
+        names = [key for key in left if key.startswith("best.")]
+        best = {key.removeprefix("best."): left.pop(key) for key in names}
+        if left:
+            raise ValueError(f"unexpected tensor {min(left)!r} of an unfinished fit")
+        return cls(int(n_steps), int(n_done), start, now, criterion, best)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -40,6 +95,12 @@ class NeuralModel(GenerativeModel):
         max_grad_norm: Longest gradient of a network allowed; None for any.
         ema_decay: Decay of the moving average of the weights that samples come from; 0 for the
             last weights.
+        accumulate: Batches per step, whose gradients are averaged: a large batch in little memory.
+        precision: "float32", or "bf16": networks are evaluated in bfloat16 where that is safe, with
+            weights in float32 (`torch.autocast`); for GPUs.
+        compile: Whether `torch.compile` makes the networks faster, after a slow first step; or the
+            name of the compiler's backend.
+        unfinished_: The fit that was interrupted when this model was saved, or None.
         weights_: The trained networks by name.
         optimizers_: Their optimizers by name.
         losses_: Loss of every step of the last fit, by objective.
@@ -53,6 +114,9 @@ class NeuralModel(GenerativeModel):
     schedule: Schedule = "constant"
     max_grad_norm: float | None = None
     ema_decay: float = 0.0
+    accumulate: int = 1
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool | str = False
 
     def check_params(self) -> None:
         """Raises TypeError or ValueError for a parameter that cannot be right."""
@@ -64,6 +128,10 @@ class NeuralModel(GenerativeModel):
             check_number("max_grad_norm", self.max_grad_norm, low=0)
         check_choice("schedule", self.schedule, ("constant", "linear", "cosine"))
         check_number("ema_decay", self.ema_decay, low=0, high=1)
+        check_number("accumulate", self.accumulate, low=1, integer=True)
+        check_choice("precision", self.precision, ("float32", "bf16"))
+        if not isinstance(self.compile, (bool, str)):
+            raise TypeError(f"compile must be True, False or a backend; got {self.compile!r}")
 
     # What a model provides.
 
@@ -103,6 +171,60 @@ class NeuralModel(GenerativeModel):
         super().reset()
         self.weights_: dict[str, Weights] = {}
         self.optimizers_: dict[str, Adam] = {}
+        self.unfinished_: Unfinished | None = None
+        self._resuming = False
+
+    def check_fitted(self) -> None:
+        """Raises RuntimeError before the first fit, and when that was interrupted."""
+        super().check_fitted()
+        missing = [name for name in self.buffer_shapes() if name not in self.buffers_]
+        if self.unfinished_ is not None and missing:
+            raise RuntimeError(
+                f"the fit of this {type(self).__name__} is not finished; call resume(x) first"
+            )
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The arithmetic that networks are evaluated in: of `precision`."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device_.type, dtype=torch.bfloat16)
+
+    def objective(
+        self,
+        name: str,
+        network: str,
+        loss: Callable[..., Tensor],
+        draw: Callable[[int, torch.Generator], Sequence[Tensor | None]],
+        *,
+        batch_numbers: int,
+        repeats: int = 1,
+        gradient: Callable[..., Tensor] | None = None,
+    ) -> Objective:
+        """An objective for one of the networks, with what all of the model's have in common.
+
+        Args:
+            name: Under which the loss is reported.
+            network: Name of the network that is changed.
+            loss: The batch's tensors to a scalar.
+            draw: Batches; see `Objective`.
+            batch_numbers: About how many numbers a batch holds.
+            repeats: Optimizer steps per training step.
+            gradient: See `Objective`; used in plain arithmetic only.
+        """
+        plain = self.precision == "float32" and not self.compile
+        return Objective(
+            name=name,
+            weights=self.weights_[network],
+            optimizer=self.optimizers_[network],
+            loss=loss,
+            draw=draw,
+            batch_numbers=batch_numbers,
+            repeats=repeats,
+            accumulate=self.accumulate,
+            autocast=self.autocast,
+            max_grad_norm=self.max_grad_norm,
+            gradient=gradient if plain else None,
+        )
 
     def build(self, generator: torch.Generator | None) -> None:
         """Creates networks and optimizers."""
@@ -119,23 +241,91 @@ class NeuralModel(GenerativeModel):
         generator: torch.Generator,
         callback: Callback | None,
     ) -> None:
-        """Runs the training loop on scaled rows."""
+        """Runs the training loop on scaled rows; whoever extends it draws nothing before."""
+        n_steps = self.n_steps if n_steps is None else n_steps
+        left = self.unfinished_ if self._resuming else None
+        start = generator.get_state()
         rows, early_stopping = self.hold_out(rows, generator)
+        if distributed.world_size() > 1:
+            # Each process learns from batches of its own.
+            generator = seeded_generator(generator.initial_seed(), distributed.rank())
         for name, optimizer in self.optimizers_.items():
             # The parameters may have been changed since the last fit.
             settings = self.adam_settings(name)
             optimizer.lr, optimizer.betas = settings["lr"], settings["betas"]
-        self.losses_ = train(
-            self.objectives(rows),
-            n_steps=self.n_steps if n_steps is None else n_steps,
-            generator=generator,
-            first_step=self.n_steps_,
-            schedule=self.schedule,
-            early_stopping=early_stopping,
-            callback=callback,
-        )
+        objectives = self.objectives(rows)
+        snapshot = None
+        if left is not None:
+            n_steps = left.n_steps
+            generator.set_state(left.now.cpu())
+            if early_stopping is not None and left.criterion is not None:
+                best, waited = left.criterion.tolist()
+                early_stopping.best, early_stopping.waited = best, int(waited)
+                snapshot = _snapshot_from(left.best, objectives)
+
+        def after_block(n_done: int, good: Snapshot, losses: LossDict) -> None:
+            self.unfinished_ = Unfinished(n_steps, n_done, start, generator.get_state())
+            if early_stopping is not None and math.isfinite(early_stopping.best):
+                pair = (early_stopping.best, early_stopping.waited)
+                self.unfinished_.criterion = torch.tensor(pair, dtype=torch.float64)
+                self.unfinished_.best = _snapshot_tensors(good)
+            callbacks.after_block(self, n_done, losses)
+
+        callbacks = callback if isinstance(callback, Callbacks) else Callbacks(callback)
+        n_before = 0 if left is None else left.n_done
+        callbacks.start(self, n_steps, n_before)
+        try:
+            self.losses_ = train(
+                objectives,
+                n_steps=n_steps,
+                generator=generator,
+                first_step=self.n_steps_,
+                schedule=self.schedule,
+                early_stopping=early_stopping,
+                callback=callbacks if callbacks else None,
+                n_done=n_before,
+                snapshot=snapshot,
+                after_block=after_block if callbacks else None,
+            )
+        finally:
+            callbacks.finish(self)
+        self.unfinished_ = None
         # An objective may be repeated within a step, but one at least is not.
-        self.n_steps_ += min(len(column) for column in self.losses_.values())
+        self.n_steps_ += n_before + min(len(column) for column in self.losses_.values())
+
+    def resume(
+        self: NeuralT,
+        x: Any,
+        condition: Any = None,
+        *,
+        callback: Callback | Sequence[Callback] | None = None,
+    ) -> NeuralT:
+        """Finishes the fit that was interrupted when this model was saved by a `Checkpoint`.
+
+        On the CPU the result is the same, bit for bit, as without the interruption.
+
+        Args:
+            x: The data of that fit.
+            condition: Its condition.
+            callback: As in `fit`.
+
+        Returns:
+            self.
+
+        Raises:
+            RuntimeError: There is no unfinished fit.
+            ValueError: As in `fit`.
+        """
+        if self.unfinished_ is None:
+            raise RuntimeError(f"this {type(self).__name__} has no unfinished fit; call fit(x)")
+        rows = self.check_rows(x, condition)
+        generator = torch.Generator()
+        generator.set_state(self.unfinished_.start.cpu())
+        self._resuming = True
+        try:
+            return self.fit_rows(rows, generator=generator, callback=callback)
+        finally:
+            self._resuming = False
 
     def keeps(self, cls: type, *names: str) -> bool:
         """Whether the methods of these names are those of `cls`, not a subclass's own."""
@@ -148,6 +338,11 @@ class NeuralModel(GenerativeModel):
     def _adopt(self, name: str, module: nn.Module) -> None:
         weights = Weights(module.eval(), ema_decay=self.ema_decay if name in self.averaged else 0.0)
         self.weights_[name] = weights
+        if self.compile:
+            backend = "inductor" if self.compile is True else self.compile
+            for network in (weights.module, weights.average):
+                if network is not None:
+                    network.compile(backend=backend)
         self.optimizers_[name] = Adam(weights.flat, weights.grad, **self.adam_settings(name))
 
     # The learned state.
@@ -161,10 +356,17 @@ class NeuralModel(GenerativeModel):
                 state.update(_module_tensors(f"averages.{name}", weights.average))
             adam = self.optimizers_[name].state()
             state.update({f"optimizers.{name}.{key}": value for key, value in adam.items()})
+        if self.unfinished_ is not None:
+            unfinished = self.unfinished_.tensors()
+            state.update({UNFINISHED + key: value for key, value in unfinished.items()})
         return state
 
     def take_state(self, left: dict[str, Tensor]) -> None:
         """Takes its tensors out of `left`."""
+        own = [key for key in left if key.startswith(UNFINISHED)]
+        if own:
+            tensors = {key.removeprefix(UNFINISHED): left.pop(key) for key in own}
+            self.unfinished_ = Unfinished.from_tensors(tensors)
         super().take_state(left)
         for name, module in self.networks().items():
             _load_module(left, f"networks.{name}", module)
@@ -176,6 +378,26 @@ class NeuralModel(GenerativeModel):
             adam.load_state(
                 {k: take_tensor(left, f"optimizers.{name}.{k}", v) for k, v in shapes.items()}
             )
+
+
+def _snapshot_tensors(snapshot: Snapshot) -> dict[str, Tensor]:
+    """The tensors of a snapshot by name."""
+    named = {}
+    for i, (tensors, state) in enumerate(zip(snapshot.tensors, snapshot.states, strict=True)):
+        named.update({f"{i}.{j}": tensor for j, tensor in enumerate(tensors)})
+        named.update({f"{i}.{key}": tensor for key, tensor in state.items()})
+    return named
+
+
+def _snapshot_from(named: dict[str, Tensor], objectives: Sequence[Objective]) -> Snapshot:
+    """The inverse of `_snapshot_tensors`."""
+    snapshot = Snapshot(objectives)
+    for i, (tensors, state) in enumerate(zip(snapshot.tensors, snapshot.states, strict=True)):
+        for j, tensor in enumerate(tensors):
+            tensor.copy_(take_tensor(named, f"{i}.{j}", tuple(tensor.shape)))
+        for key, tensor in state.items():
+            tensor.copy_(take_tensor(named, f"{i}.{key}", tuple(tensor.shape)))
+    return snapshot
 
 
 def take_batches(values: Tensor, index: Tensor | None, n_batches: int) -> Tensor:
@@ -258,14 +480,12 @@ class SingleLossModel(NeuralModel):
     def objectives(self, rows: Rows) -> list[Objective]:
         """The one loss."""
         return [
-            Objective(
-                name="loss",
-                weights=self.weights_["network"],
-                optimizer=self.optimizers_["network"],
-                loss=self.loss,
-                draw=lambda n, generator: self.draw_batches(rows, n, generator),
+            self.objective(
+                "loss",
+                "network",
+                self.loss,
+                lambda n, generator: self.draw_batches(rows, n, generator),
                 batch_numbers=self.batch_numbers(rows),
-                max_grad_norm=self.max_grad_norm,
                 gradient=self.known_gradient(),
             )
         ]

@@ -183,4 +183,4 @@ class PCA(GenerativeModel):
         scores = as_rows("z", z, n_columns=axes.shape[0]).to(self.device_)
         given = self.prepare_condition(condition, len(scores))
         x = self._mean(given) + (scores * self.buffers_["variances"].sqrt()) @ axes
-        return self.scaler_.denormalize(x)
+        return self.to_items(x)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-ScalerKind = Literal["standard", "unit", "symmetric", "none"]
+ScalerKind = Literal["standard", "unit", "symmetric", "image", "none"]
 
 # A float64 column of equal numbers may have a standard deviation of a few rounding errors.
 RELATIVE_CONSTANT = 1e-12
@@ -38,11 +38,13 @@ class Scaler:
         Args:
             x: Float64 data `(n, d)`, n >= 1.
             kind: "standard": mean 0 and standard deviation 1; "unit": range [0, 1]; "symmetric":
-                range [-1, 1]; "none": unchanged.
+                range [-1, 1]; "image": [0, 1] to [-1, 1] whatever the data; "none": unchanged.
         """
-        if kind == "none":
-            zero = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
-            return cls(zero, torch.ones_like(zero), torch.ones_like(zero, dtype=torch.bool))
+        if kind in ("none", "image"):
+            shift = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
+            shift += 0.5 if kind == "image" else 0.0
+            scale = torch.full_like(shift, 0.5 if kind == "image" else 1.0)
+            return cls(shift, scale, torch.ones_like(shift, dtype=torch.bool))
         if kind == "standard":
             scale, shift = torch.std_mean(x, dim=0, correction=0)
         else:
@@ -57,8 +59,8 @@ class Scaler:
         return cls(shift, torch.where(varies, scale, torch.ones_like(scale)), varies)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Rows `(n, d)` of any float type from the user's units to float64 model units."""
-        return (x - self.shift) / self.scale
+        """Rows `(n, d)` of float64 or float32 from the user's units to the model's."""
+        return (x - self.shift.to(x.dtype)) / self.scale.to(x.dtype)
 
     def denormalize(self, x: Tensor) -> Tensor:
         """Model units `(n, d)` back to the user's, as finite float32.

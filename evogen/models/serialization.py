@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from evogen.models.base import GenerativeModel
 
 FORMAT = "evogen-model"
-VERSION = 1
+VERSION = 2
 # A header longer than this (characters) is not one of ours.
 MAX_HEADER = 1 << 16
 
@@ -92,7 +92,7 @@ def load_model(path: str | PathLike[str], *, device: str | None = None) -> Gener
             name, params, numbers = _read_header(metadata)
             if device is not None:
                 params["device"] = device
-            cls = _find_class(name)
+            cls = find_class(name)
             model = cls(**params)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         model.restore(numbers, tensors)
@@ -103,7 +103,7 @@ def load_model(path: str | PathLike[str], *, device: str | None = None) -> Gener
     return model
 
 
-def _read_header(metadata: dict[str, str]) -> tuple[str, dict[str, Any], dict[str, int]]:
+def _read_header(metadata: dict[str, str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     if metadata.get("format") != FORMAT:
         raise ValueError(f"its header does not say format {FORMAT!r}")
     if metadata.get("version") != str(VERSION):
@@ -119,11 +119,30 @@ def _read_header(metadata: dict[str, str]) -> tuple[str, dict[str, Any], dict[st
     numbers = header.get("numbers") if isinstance(header, dict) else None
     if not isinstance(params, dict) or not isinstance(numbers, dict):
         raise ValueError("its header lacks params or numbers")
-    for key in ("n_features", "n_condition", "n_calls", "n_steps"):
-        value = numbers.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-            raise ValueError(f"its number {key!r} must be an integer >= 0; got {value!r}")
+    _check_numbers(numbers)
     return metadata.get("class", ""), {k: _tuples(v) for k, v in params.items()}, numbers
+
+
+def _check_numbers(numbers: dict[str, Any]) -> None:
+    """Checks the counters, shapes and parts of a model's header; turns lists into tuples."""
+    for key in ("n_features", "n_condition", "n_calls", "n_steps", "n_tokens"):
+        _check_count(key, numbers.get(key))
+    shape, parts = numbers.get("item_shape"), numbers.get("parts")
+    if not isinstance(shape, list) or not isinstance(parts, dict):
+        raise ValueError("its header lacks item_shape or parts")
+    for size in shape:
+        _check_count("item_shape", size)
+    for name, part in parts.items():
+        known = isinstance(part, dict) and isinstance(part.get("class"), str)
+        if not known or not all(isinstance(part.get(k), dict) for k in ("params", "numbers")):
+            raise ValueError(f"its part {name!r} lacks class, params or numbers")
+        part["params"] = {k: _tuples(v) for k, v in part["params"].items()}
+        _check_numbers(part["numbers"])
+
+
+def _check_count(key: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise ValueError(f"its number {key!r} must be an integer >= 0; got {value!r}")
 
 
 def _tuples(value: Any) -> Any:
@@ -131,7 +150,12 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def _find_class(name: str) -> type[GenerativeModel]:
+def find_class(name: str) -> type[GenerativeModel]:
+    """The registered model class of a name.
+
+    Raises:
+        ValueError: There is none.
+    """
     if name not in REGISTRY:
         near = difflib.get_close_matches(name, REGISTRY, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -2,8 +2,9 @@
 
 A model says what a step is: a list of `Objective`s, each a loss over the weights of one network
 with its own optimizer and its own random batches. The loop owns the steps, the blocks of random
-numbers drawn ahead, gradient clipping, the learning-rate schedule, the moving average of weights,
-early stopping, the callback, and the guard against divergence. It is light: with weights in one
+numbers drawn ahead, accumulation and clipping of gradients, their mean over several processes, the
+learning-rate schedule, the moving average of weights, early stopping, callbacks, and the guard
+against divergence. It is light: with weights in one
 flat tensor per network an optimizer step, a moving average or a snapshot is one call.
 """
 
@@ -13,16 +14,19 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from evogen.models import distributed
 from evogen.models.optimizers import Adam
 
 LossDict = dict[str, Tensor]
 Callback = Callable[[int, LossDict], Any]
+Batches = tuple[tuple[Any, ...], ...]
 Schedule = Literal["constant", "linear", "cosine"]
 
 # A block of steps shares its random draws and ends with one check for divergence.
@@ -124,6 +128,8 @@ class Objective:
             the first axis; None stands for "not used" and is handed on.
         batch_numbers: About how many numbers a batch holds; decides how many are drawn at once.
         repeats: Optimizer steps of this objective per training step.
+        accumulate: Batches per optimizer step, whose gradients are averaged.
+        autocast: Makes the context that `loss` is computed in: of lower precision, or none.
         max_grad_norm: Longest gradient allowed, or None.
         gradient: Computes the same loss and leaves its gradient in `weights.grad`, where that is
             known without autograd; None for autograd on `loss`.
@@ -136,26 +142,42 @@ class Objective:
     draw: Callable[[int, torch.Generator], Sequence[Tensor | None]]
     batch_numbers: int = 1
     repeats: int = 1
+    accumulate: int = 1
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     max_grad_norm: float | None = None
     gradient: Callable[..., Tensor] | None = None
 
-    def batches(self, n_steps: int, generator: torch.Generator) -> Iterator[tuple[Any, ...]]:
-        """The batches of a block of steps, one tuple of tensors each."""
-        n_batches = n_steps * self.repeats
+    def batches(self, n_steps: int, generator: torch.Generator) -> Iterator[Batches]:
+        """What the optimizer steps of a block take, each `accumulate` tuples of tensors."""
+        n_batches = n_steps * self.repeats * self.accumulate
         columns = [
             [None] * n_batches if column is None else column.unbind(0)
             for column in self.draw(n_batches, generator)
         ]
-        return zip(*columns, strict=True)
+        # The same iterator so many times over: consecutive batches go together.
+        return zip(*[zip(*columns, strict=True)] * self.accumulate, strict=True)
 
-    def step(self, batch: tuple[Any, ...]) -> Tensor:
-        """One optimizer step on one batch; returns the loss, without waiting for its value."""
+    def differentiate(self, batch: tuple[Any, ...]) -> Tensor:
+        """Computes the loss of a batch and leaves its gradient in `weights.grad`."""
         if self.gradient is not None:
-            loss = self.gradient(*batch)
-        else:
+            return self.gradient(*batch)
+        with self.autocast():
             loss = self.loss(*batch)
-            self.weights.grad.zero_()
-            torch.autograd.backward(loss, inputs=self.weights.parameters)
+        self.weights.grad.zero_()
+        torch.autograd.backward(loss, inputs=self.weights.parameters)
+        return loss.detach()
+
+    def step(self, batches: Batches) -> Tensor:
+        """One optimizer step; returns the loss, without waiting for its value."""
+        loss = self.differentiate(batches[0])
+        if len(batches) > 1:
+            gradient = self.weights.grad.clone()
+            for batch in batches[1:]:
+                loss = loss + self.differentiate(batch)
+                gradient += self.weights.grad
+            loss = loss / len(batches)
+            torch.div(gradient, len(batches), out=self.weights.grad)
+        distributed.average(self.weights.grad)
         if self.max_grad_norm is not None:
             self.weights.clip_gradient(self.max_grad_norm)
         self.optimizer.step()
@@ -180,14 +202,22 @@ class EarlyStopping:
 
     def update(self) -> tuple[bool, bool]:
         """Evaluates the criterion; returns (improved, out of patience)."""
-        value = float(self.criterion())
+        value = float(distributed.average(self.criterion()))
         improved = value < self.best - self.min_delta
         self.best, self.waited = (value, 0) if improved else (self.best, self.waited + 1)
         return improved, self.waited >= self.patience
 
 
-class _Snapshot:
-    """Copies of all that training changes, to go back to."""
+class Snapshot:
+    """Copies of all that training changes, to go back to.
+
+    Args:
+        objectives: Whose weights and optimizers.
+
+    Attributes:
+        tensors: Of each objective, copies of `Weights.live_tensors`.
+        states: Of each objective, a copy of the optimizer's state.
+    """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self.objectives = objectives
@@ -195,6 +225,7 @@ class _Snapshot:
 
     @torch.no_grad()
     def take(self) -> None:
+        """Copies the present state."""
         self.tensors = [[t.clone() for t in o.weights.live_tensors()] for o in self.objectives]
         self.states = [
             {k: v.clone() for k, v in o.optimizer.state().items()} for o in self.objectives
@@ -202,6 +233,7 @@ class _Snapshot:
 
     @torch.no_grad()
     def restore(self) -> None:
+        """Puts the copied state back."""
         for objective, tensors, state in zip(
             self.objectives, self.tensors, self.states, strict=True
         ):
@@ -227,7 +259,7 @@ def _is_finite(losses: Sequence[Sequence[Tensor]], objectives: Sequence[Objectiv
     """Whether the losses of a block and all weights are finite; the block's only wait."""
     values = [torch.isfinite(torch.stack(list(column))).all() for column in losses]
     values += [torch.isfinite(t).all() for o in objectives for t in o.weights.live_tensors()]
-    return bool(torch.stack(values).all())
+    return distributed.agree(bool(torch.stack(values).all()))
 
 
 @torch.enable_grad()
@@ -240,6 +272,9 @@ def train(
     schedule: Schedule = "constant",
     early_stopping: EarlyStopping | None = None,
     callback: Callback | None = None,
+    n_done: int = 0,
+    snapshot: Snapshot | None = None,
+    after_block: Callable[[int, Snapshot, LossDict], None] | None = None,
 ) -> dict[str, Tensor]:
     """Runs the training loop.
 
@@ -252,9 +287,13 @@ def train(
         early_stopping: Held-out criterion, or None.
         callback: Called after each step with its number (from 0) and the losses (tensors without
             gradient, by objective; reading one waits for the device). A true result stops.
+        n_done: Of the n_steps, how many an interrupted run of this call has done already.
+        snapshot: The good state of that run; None for the present one.
+        after_block: Called after each block of steps with the number of steps done, the good state
+            and the latest losses; the generator then stands where the next block begins.
 
     Returns:
-        The loss of every step by objective, `(steps done * repeats,)`.
+        The loss of every step of this run by objective, `(steps done * repeats,)`.
 
     Warns:
         TrainingDiverged: A loss or weight was not finite; training stopped at the last good
@@ -262,11 +301,14 @@ def train(
     """
     base_rates = [o.optimizer.lr for o in objectives]
     history: list[list[Tensor]] = [[] for _ in objectives]
-    snapshot = _Snapshot(objectives)
-    block = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // max(o.batch_numbers for o in objectives)))
+    snapshot = Snapshot(objectives) if snapshot is None else snapshot
+    block = max(
+        1,
+        min(BLOCK_STEPS, BLOCK_NUMBERS // max(o.batch_numbers * o.accumulate for o in objectives)),
+    )
     for objective in objectives:
         objective.weights.module.train()
-    done, stopped = 0, False
+    done, stopped = n_done, False
     try:
         while done < n_steps and not stopped:
             n_block = min(block, n_steps - done)
@@ -295,11 +337,14 @@ def train(
                 stopped = stopped or out_of_patience
             if early_stopping is None or improved:
                 snapshot.take()
+            if after_block is not None:
+                after_block(done, snapshot, _latest(objectives, losses))
         if early_stopping is not None:
             snapshot.restore()
     finally:
         _set_rates(objectives, base_rates, 1.0)
         for objective in objectives:
+            distributed.average_buffers(objective.weights.module)
             objective.weights.synchronize_buffers()
             objective.weights.module.eval()
     return {

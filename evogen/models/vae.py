@@ -316,9 +316,7 @@ class VAE(SingleLossModel):
         self.check_fitted()
         latent = as_rows("z", z, n_columns=self.latent_dim).float().to(self.device_)
         given = self.prepare_condition(condition, len(latent))
-        return self.scaler_.denormalize(
-            self._output_mean(self._autoencoder().decoder(latent, given))
-        )
+        return self.to_items(self._output_mean(self._autoencoder().decoder(latent, given)))
 
     def log_likelihood(self, error: Tensor) -> Tensor:
         """log p(x | z) `(n,)` in scaled units, from errors as in `terms`."""

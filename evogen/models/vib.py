@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evogen.models.base import Rows
-from evogen.models.checks import check_choice, check_number, check_widths
+from evogen.models.checks import as_labels, check_choice, check_number, check_widths
 from evogen.models.networks import ACTIVATIONS, MLP
 from evogen.models.neural import SingleLossModel, take_batches
 from evogen.models.rng import normal
@@ -85,7 +84,7 @@ class VIB(SingleLossModel):
         *,
         n_steps: int | None = None,
         generator: torch.Generator | None = None,
-        callback: Callback | None = None,
+        callback: Callback | Sequence[Callback] | None = None,
     ) -> VIB:
         """Learns to classify; called again, it goes on from where it was (`reset` starts anew).
 
@@ -107,7 +106,7 @@ class VIB(SingleLossModel):
         Warns:
             TrainingDiverged: The last good weights were restored.
         """
-        labels = _as_labels(y)
+        labels = as_labels("y", y)
         known = self.n_features_ is not None
         classes = self.buffers_["classes"].cpu() if known else torch.unique(labels)
         index = torch.searchsorted(classes, labels).clamp(max=max(0, len(classes) - 1))
@@ -197,14 +196,3 @@ class VIB(SingleLossModel):
 def _rate(mean: Tensor, log_variance: Tensor) -> Tensor:
     square = mean.square() + log_variance.exp() - log_variance
     return 0.5 * square.sum(dim=1) - 0.5 * mean.shape[1]
-
-
-def _as_labels(y: Any) -> Tensor:
-    """Checked labels, int64 `(n,)` on the CPU."""
-    values = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
-    if values.dtype.kind not in "iub":
-        raise TypeError(f"y must hold integer labels, one per row of x; got {values.dtype}")
-    labels = torch.as_tensor(values.astype(np.int64))
-    if labels.ndim != 1:
-        raise ValueError(f"y must have shape (n,); got shape {tuple(labels.shape)}")
-    return labels.long()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from evogen.models.base import Rows
 from evogen.models.checks import check_number
 from evogen.models.gan import GAN
 from evogen.models.serialization import register
-from evogen.models.training import Objective
+from evogen.models.training import Batches, Objective
 
 
 @dataclass
@@ -25,9 +24,9 @@ class ClippedObjective(Objective):
 
     limit: float = 0.01
 
-    def step(self, batch: tuple[Any, ...]) -> Tensor:
-        """One optimizer step on one batch, then the clipping."""
-        loss = super().step(batch)
+    def step(self, batches: Batches) -> Tensor:
+        """One optimizer step, then the clipping."""
+        loss = super().step(batches)
         self.weights.flat.clamp_(-self.limit, self.limit)
         return loss
 

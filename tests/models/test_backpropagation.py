@@ -8,7 +8,8 @@ import torch
 
 from evogen.models import DDPM, GAN, VAE, WGANGP, Weights
 from evogen.models.backpropagation import DERIVATIVES, PlainMLP
-from evogen.models.networks import ACTIVATIONS, MLP, initialize
+from evogen.models.layers import initialize
+from evogen.models.networks import ACTIVATIONS, MLP
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -71,7 +72,7 @@ def test_explicit_losses_and_gradients_of_the_gan_equal_autograd(settings, extra
         setattr(rows, part, None if value is None else value.float())
     for objective in model.objectives(rows):
         assert objective.gradient is not None
-        batch = next(objective.batches(1, generator()))
+        (batch,) = next(objective.batches(1, generator()))
         objective.weights.grad.zero_()
         loss = objective.loss(*batch)
         torch.autograd.backward(loss, inputs=objective.weights.parameters)
@@ -103,7 +104,7 @@ def test_explicit_losses_and_gradients_of_single_losses_equal_autograd(model, co
     rows.x = rows.x.float()
     rows.condition = rows.condition.float() if conditional else None
     (objective,) = model.objectives(rows)
-    batch = next(objective.batches(1, generator()))
+    (batch,) = next(objective.batches(1, generator()))
     objective.weights.grad.zero_()
     loss = objective.loss(*batch)
     loss.backward()

@@ -8,7 +8,7 @@ import torch
 
 from evogen.models import BNVAE, VAE
 from evogen.models.bnvae import EPS, FixedScaleNorm
-from evogen.models.networks import initialize
+from evogen.models.layers import initialize
 
 
 def rows(n: int = 100, seed: int = 0) -> np.ndarray:

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from evogen.models.checks import check_choice
+from evogen.models.layers import initialize
 from evogen.models.networks import (
     MLP,
     ResidualMLP,
     fourier_features,
-    initialize,
     sinusoidal_embedding,
 )
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from evogen.models import VAE, EarlyStopping, Objective, TrainingDiverged, Weights
-from evogen.models.networks import MLP, initialize
+from evogen.models.layers import initialize
+from evogen.models.networks import MLP
 from evogen.models.optimizers import Adam
 from evogen.models.rng import batch_indices
 from evogen.models.training import schedule_factor, train
@@ -92,10 +93,10 @@ def test_the_loop_works_inside_no_grad():
 
 def test_gradients_are_clipped_to_the_given_norm():
     objective = regression(line(), max_grad_norm=0.1)
-    objective.step((100 * torch.ones(4, 1), None))
+    objective.step(((100 * torch.ones(4, 1), None),))
     assert torch.linalg.vector_norm(objective.weights.grad) <= 0.1
     longer = regression(line())
-    longer.step((100 * torch.ones(4, 1), None))
+    longer.step(((100 * torch.ones(4, 1), None),))
     assert torch.linalg.vector_norm(longer.weights.grad) > 1
 
 
