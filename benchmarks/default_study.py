@@ -2,6 +2,10 @@
 
     python benchmarks/default_study.py run --store default.db --jobs 2    # about five CPU hours
     python benchmarks/default_study.py report --store default.db          # tables and figures
+    python benchmarks/default_study.py report --store default.db --part twins --part large
+
+The last one writes the tables and runs of these parts only, to `results/default_study_<name>.md`
+and `_runs.csv` (`--name`, by default the parts' names joined by `-`), and touches no other page.
 
 Parts (`--part`, several allowed): `imf` (IMF1-10 and shifted twins, 30 variables, 5,000
 evaluations), `nulls` (ACE without one of its parts, there), `imf100` (originals with 100 variables,
@@ -12,15 +16,14 @@ to 11. Interrupted, the same command goes on.
 
 from __future__ import annotations
 
-import argparse
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study import RESULTS, ROOT, break_even, select
+from common import RESULTS, ROOT, command_line, draw, select, write_runs
+from study import break_even
 
 import evogen
 from evogen.experiment import (
@@ -30,14 +33,12 @@ from evogen.experiment import (
     Store,
     cost_table,
     indicator_table,
-    nondominated,
     summarize,
     to_markdown,
 )
-from evogen.experiment.report import common_grid
 from evogen.experiment.tables import number
 from evogen.problems import get_problem
-from evogen.visualization import plot_convergence, plot_fronts, plot_shares, save_figure
+from evogen.visualization import plot_shares, save_figure
 
 POP_SIZE, SEEDS = 100, 11
 
@@ -45,8 +46,8 @@ FIGURES = ROOT / "docs" / "figures"
 
 INTRODUCTION = """# The default algorithm: all tables
 
-Written by `python benchmarks/default_study.py report`, the runs by `... run`; population 100, seeds
-1 to 11, twins with offset seed 1. `default_study_runs.csv` beside this page has every run. Marks:
+Written by `python benchmarks/default_study.py {how}`, the runs by `... run`; population 100, seeds
+1 to 11, twins with offset seed 1. `{runs}` beside this page has every run. Marks:
 Wilcoxon rank-sum against ACE, Holm-corrected over the table: + better than ACE, - worse, = no
 significant difference. Problems whose runs are not complete are left out. CPU seconds were taken
 while other work ran on the same two cores: compare them within a table only.
@@ -88,6 +89,8 @@ PARTS = {
     "large-twins": Part([f"{name}-shifted" for name in LARGE], ["ace", "nsga2"], 10_000,
                         {"n_var": 100}),
 }  # fmt: skip
+
+DRAWN = ["nsga2", "immoea", "gmoea", "rbf-nsga2", "ace"]
 
 SUITE_PARTS = ("suites", "large", "twins", "twins-more", "large-twins")
 
@@ -199,22 +202,6 @@ def tables(results: Results, title: str) -> list[str]:
     return sections
 
 
-def draw(store: Store, results: Results, problem: str) -> None:
-    """IGD over evaluations, and the fronts of the median runs, of one problem."""
-    row = results.rows[problem]
-    fronts, curves = {}, {}
-    for algorithm in ("nsga2", "immoea", "gmoea", "rbf-nsga2", "ace"):
-        cells = results.done[problem, algorithm]
-        median = sorted(cells, key=lambda c: np.inf if c.igd is None else c.igd)[len(cells) // 2]
-        fronts[algorithm] = nondominated(store.arrays(median.key, "result")["F"], None)
-        curves[algorithm] = common_grid([store.arrays(c.key, "curves") for c in cells], "igd")
-    title = f"{problem}: median and quartiles of {SEEDS} runs"
-    figure = plot_convergence(curves, title=title, floor=row.floor)
-    save_figure(figure, FIGURES / f"ace-convergence-{problem}.png")
-    title = f"{problem}: run of median IGD, {row.budget} evaluations"
-    save_figure(plot_fronts(fronts, row.front, title=title), FIGURES / f"ace-fronts-{problem}.png")
-
-
 def draw_shares(problem: str) -> None:
     """Who made the offspring in one run."""
     settings = {"n_var": 30} if problem.startswith("imf") else {}
@@ -230,20 +217,6 @@ def draw_shares(problem: str) -> None:
     save_figure(figure, FIGURES / f"ace-shares-{problem}.png")
 
 
-def write_runs(parts: Mapping[str, Results], path: Path) -> None:
-    """Every run of the complete rows, one line each."""
-    names = ("igd", "igd_plus", "hv", "n_eval", "cpu_seconds")
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["part", "problem", "algorithm", "seed", *names])
-        for part, results in parts.items():
-            for (row, algorithm), cells in results.done.items():
-                for cell in cells:
-                    values = [getattr(cell, name) for name in names]
-                    text = ["" if v is None else f"{v:.6g}" for v in values]
-                    writer.writerow([part, row, algorithm, cell.seed, *text])
-
-
 def fill(page: Path, name: str, text: str) -> None:
     """Put a text between the marks of that name on a page."""
     start, end = (
@@ -256,56 +229,74 @@ def fill(page: Path, name: str, text: str) -> None:
     page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
+def write_tables(store: Store, parts: Mapping[str, Results], name: str, how: str) -> None:
+    """All tables of the parts as one page of that name, and their runs as CSV beside it."""
+    runs = f"{name}_runs.csv"
+    sections = [INTRODUCTION.format(how=how, runs=runs)]
+    for part, results in parts.items():
+        if results.rows:
+            sections += tables(results, f"{part}: {PARTS[part].n_eval} evaluations")
+            sections += [to_markdown(cost_table(results))]
+    for rival in ("nsga2", "rbf-nsga2") if "imf" in parts else ():
+        sections.append(f"## Break-even of ACE against {rival}, IMF at 30 variables\n")
+        header = ["problem", "added CPU ms per 100 evaluations", "evaluations saved",
+                  "break-even cost of an evaluation, ms"]  # fmt: skip
+        sections.append(markdown(header, break_even(store, parts["imf"], "ace", rival)))
+    (RESULTS / f"{name}.md").write_text("\n".join(sections), encoding="utf-8")
+    write_runs(parts, RESULTS / runs)
+
+
+def fill_pages(parts: Mapping[str, Results]) -> None:
+    """Write the summaries in `docs/ace.md` and the README; needs all parts."""
+    page = ROOT / "docs" / "ace.md"
+    imf = parts["imf"]
+    table, sentence = against_the_best(imf)
+    plain = [a for a in imf.algorithms if a != "rbf-nsga2"]
+    without = Results(imf.rows, plain, "ace", imf.done, imf.failed)
+    counted = against_the_best(without)[1].replace("Against", "against", 1)
+    sentence += f" Without the surrogate-assisted `rbf-nsga2`, {counted}"
+    for place in (page, ROOT / "README.md"):
+        fill(place, "imf", f"{sentence}\n\n{table}".rstrip())
+    suites = [parts[name] for name in SUITE_PARTS if parts[name].rows]
+    table, sentence = beside_nsga2(suites)
+    fill(page, "suites", f"{sentence}\n\n{table}".rstrip())
+    nulls = select(parts["nulls"], "original", list(NULLS), "ace")
+    twins = select(parts["nulls"], "shifted", list(NULLS), "ace")
+    both = [to_markdown(indicator_table(part, "igd")) for part in (nulls, twins) if part.rows]
+    fill(page, "nulls", "\n".join(both).rstrip())
+
+
 def report(path: Path) -> None:
     """Write all tables, the summary in `docs/ace.md` and the README, figures, every run as CSV."""
     FIGURES.mkdir(parents=True, exist_ok=True)
     with Store(path, must_exist=True) as store:
         parts = {name: finished(store, path, name) for name in PARTS}
-        sections = [INTRODUCTION]
-        for name, results in parts.items():
-            if results.rows:
-                sections += tables(results, f"{name}: {PARTS[name].n_eval} evaluations")
-                sections += [to_markdown(cost_table(results))]
-        imf = parts["imf"]
-        for rival in ("nsga2", "rbf-nsga2"):
-            sections.append(f"## Break-even of ACE against {rival}, IMF at 30 variables\n")
-            header = ["problem", "added CPU ms per 100 evaluations", "evaluations saved",
-                      "break-even cost of an evaluation, ms"]  # fmt: skip
-            sections.append(markdown(header, break_even(store, imf, "ace", rival)))
-        target = RESULTS / "default_study.md"
-        target.write_text("\n".join(sections), encoding="utf-8")
-        page = ROOT / "docs" / "ace.md"
-        table, sentence = against_the_best(imf)
-        plain = [a for a in imf.algorithms if a != "rbf-nsga2"]
-        without = Results(imf.rows, plain, "ace", imf.done, imf.failed)
-        counted = against_the_best(without)[1].replace("Against", "against", 1)
-        sentence += f" Without the surrogate-assisted `rbf-nsga2`, {counted}"
-        for place in (page, ROOT / "README.md"):
-            fill(place, "imf", f"{sentence}\n\n{table}".rstrip())
-        suites = [parts[name] for name in SUITE_PARTS if parts[name].rows]
-        table, sentence = beside_nsga2(suites)
-        fill(page, "suites", f"{sentence}\n\n{table}".rstrip())
-        nulls = select(parts["nulls"], "original", list(NULLS), "ace")
-        twins = select(parts["nulls"], "shifted", list(NULLS), "ace")
-        both = [to_markdown(indicator_table(part, "igd")) for part in (nulls, twins) if part.rows]
-        fill(page, "nulls", "\n".join(both).rstrip())
+        write_tables(store, parts, "default_study", "report")
+        fill_pages(parts)
         for problem in ("imf1", "imf2", "imf4-shifted"):
-            draw(store, imf, problem)
-        write_runs(parts, RESULTS / "default_study_runs.csv")
+            draw(store, parts["imf"], problem, DRAWN, SEEDS, FIGURES, prefix="ace-")
     for problem in ("imf1-shifted", "zdt4"):
         draw_shares(problem)
 
 
+def report_parts(path: Path, names: Sequence[str], suffix: str) -> None:
+    """Write the tables and runs of these parts only, `default_study_<suffix>.md` and `.csv`."""
+    with Store(path, must_exist=True) as store:
+        parts = {name: finished(store, path, name) for name in names}
+        how = " ".join(["report", *(f"--part {name}" for name in names)])
+        write_tables(store, parts, f"default_study_{suffix}", how)
+
+
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("run", "report"))
-    parser.add_argument("--store", type=Path, default=Path("default.db"))
-    parser.add_argument("--part", choices=tuple(PARTS), action="append")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser = command_line(__doc__, PARTS, store="default.db")
+    parser.add_argument("--name", help="report: what follows default_study_ in the files' names")
     args = parser.parse_args()
     if args.command == "run":
         run(args.store, args.part or list(PARTS), args.jobs)
+    elif args.part or args.name:
+        names = args.part or list(PARTS)
+        report_parts(args.store, names, args.name or "-".join(names))
     else:
         report(args.store)
 

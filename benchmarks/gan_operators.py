@@ -10,11 +10,10 @@ the same command goes on.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from study import RESULTS, select, write_runs
+from common import RESULTS, command_line, select, write_runs
 
 from evogen.experiment import (
     Campaign,
@@ -112,12 +111,7 @@ seconds are those of a busy machine. What it says is in `docs/gmoea.md`.
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("run", "report"))
-    parser.add_argument("--store", type=Path, default=Path("gan.db"))
-    parser.add_argument("--part", choices=tuple(PARTS), action="append")
-    parser.add_argument("--jobs", type=int, default=1)
-    args = parser.parse_args()
+    args = command_line(__doc__, PARTS, store="gan.db", jobs=1).parse_args()
     if args.command == "run":
         run(args.store, args.part or list(PARTS), args.jobs)
     else:

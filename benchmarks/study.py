@@ -9,12 +9,11 @@
 
 from __future__ import annotations
 
-import argparse
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from common import RESULTS, ROOT, command_line, draw, select, write_runs
 
 from evogen.experiment import (
     Campaign,
@@ -22,13 +21,10 @@ from evogen.experiment import (
     Store,
     cost_table,
     indicator_table,
-    nondominated,
     summarize,
     to_markdown,
     write_csv,
 )
-from evogen.experiment.report import common_grid
-from evogen.visualization import plot_convergence, plot_fronts, save_figure
 
 SETTING = {"n_var": 30}
 N_EVAL, POP_SIZE, SEEDS = 5000, 100, 11
@@ -50,8 +46,7 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "published": (["imf"], ["gmoea-published"]),
 }
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+DRAWN = ["nsga2", "immoea", "gmoea-published", "gmoea", "nsga2-ddpm"]
 
 INTRODUCTION = """# Results
 
@@ -81,22 +76,6 @@ def run(store: Path, parts: Sequence[str], jobs: int) -> None:
             problem_settings=SETTING,
         )
         print(part, campaign.run(jobs=jobs))
-
-
-def select(results: Results, rows: str, algorithms: Sequence[str], baseline: str) -> Results:
-    """The part of the results with these algorithms; rows "original" or "shifted"."""
-    twin = rows == "shifted"
-    kept = [a for a in algorithms if a in results.algorithms]
-    labels = [label for label in results.rows if label.split()[0].endswith("-shifted") == twin]
-    kept = [a for a in kept if any(results.done.get((r, a)) for r in labels)]
-    labels = [r for r in labels if any(results.done.get((r, a)) for a in kept)]
-    return Results(
-        {label: results.rows[label] for label in labels},
-        kept,
-        baseline if baseline in kept else None,
-        {k: v for k, v in results.done.items() if k[0] in labels and k[1] in kept},
-        {k: v for k, v in results.failed.items() if k[0] in labels and k[1] in kept},
-    )
 
 
 def break_even(store: Store, results: Results, algorithm: str, rival: str) -> list[list[str]]:
@@ -173,38 +152,6 @@ def pages(store: Store, results: Results) -> list[str]:
     return sections
 
 
-def draw(store: Store, results: Results, problem: str, out: Path) -> None:
-    """Fronts of the median runs, and IGD over evaluations, of one problem."""
-    label = next(r for r in results.rows if r.split()[0] == problem)
-    row = results.rows[label]
-    wanted = ["nsga2", "immoea", "gmoea-published", "gmoea", "nsga2-ddpm"]
-    fronts, curves = {}, {}
-    for algorithm in wanted:
-        cells = results.done.get((label, algorithm), [])
-        if not cells:
-            continue
-        median = sorted(cells, key=lambda c: np.inf if c.igd is None else c.igd)[len(cells) // 2]
-        fronts[algorithm] = nondominated(store.arrays(median.key, "result")["F"], None)
-        curves[algorithm] = common_grid([store.arrays(c.key, "curves") for c in cells], "igd")
-    title = f"{problem}: run of median IGD, {N_EVAL} evaluations"
-    save_figure(plot_fronts(fronts, row.front, title=title), out / f"fronts-{problem}.png")
-    title = f"{problem}: median and quartiles of {SEEDS} runs"
-    figure = plot_convergence(curves, title=title, floor=row.floor)
-    save_figure(figure, out / f"convergence-{problem}.png")
-
-
-def write_runs(results: Results, path: Path) -> None:
-    """Every finished run, one line each."""
-    names = ("igd", "igd_plus", "hv", "n_eval", "cpu_seconds")
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["problem", "algorithm", "seed", *names])
-        for (row, algorithm), cells in results.done.items():
-            for cell in cells:
-                values = [f"{getattr(cell, name):.6g}" for name in names]
-                writer.writerow([row, algorithm, cell.seed, *values])
-
-
 def report(store_path: Path) -> None:
     """Write `docs/results.md`, its figures, and every run as CSV."""
     figures = ROOT / "docs" / "figures"
@@ -218,17 +165,12 @@ def report(store_path: Path) -> None:
             "\n".join(pages(store, results)), encoding="utf-8"
         )
         for problem in ("imf1", "imf1-shifted", "imf4", "imf4-shifted"):
-            draw(store, results, problem, figures)
+            draw(store, results, problem, DRAWN, SEEDS, figures)
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("run", "report"))
-    parser.add_argument("--store", type=Path, default=Path("study.db"))
-    parser.add_argument("--part", choices=tuple(PARTS), action="append")
-    parser.add_argument("--jobs", type=int, default=2)
-    args = parser.parse_args()
+    args = command_line(__doc__, PARTS, store="study.db").parse_args()
     if args.command == "run":
         run(args.store, args.part or ["main", "gmoea", "ddpm", "bounds", "others"], args.jobs)
     else:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
-from pymoo.core.individual import Individual
 from pymoo.core.initialization import Initialization
 from pymoo.core.population import Population
 from pymoo.operators.sampling.lhs import LHS
@@ -28,8 +27,16 @@ from evogen.algorithms.ace_search import (
 )
 from evogen.algorithms.checks import refuse_unknown, require_real_box
 from evogen.algorithms.directions import simplex_directions
-from evogen.algorithms.rbf_nsga2 import best_first, cross
-from evogen.operators import Encoding, HashDuplicateElimination, SurvivalCredit, constrained_rank
+from evogen.algorithms.rbf_nsga2 import cross
+from evogen.operators import (
+    Encoding,
+    HashDuplicateElimination,
+    SurvivalCredit,
+    best_first,
+    constrained_rank,
+    constraint_violation,
+    matrix,
+)
 from evogen.operators.critic import RBFCritic
 from evogen.operators.survival import pairwise_distances, truncate
 
@@ -318,7 +325,7 @@ class ACE(Algorithm):
         u, values = pool.u, pool.values
         _, different = np.unique(u.round(9), axis=0, return_index=True)
         usable = different[np.isfinite(values[different]).all(axis=1)]
-        if len(self._free) == 0 or len(usable) < len(self._free) + 2:
+        if len(usable) < len(self._free) + 2:
             return u[:0]
         try:
             self.critic = RBFCritic().fit(u[usable], values[usable])
@@ -337,14 +344,8 @@ class ACE(Algorithm):
         """The critic's objectives `(n, n_obj)` and violations `(n,)` of points in the unit box."""
         values = self.critic.predict(u)
         n_obj, n_ieq = self.problem.n_obj, self.problem.n_ieq_constr
-        if not self._constrained:
-            return values[:, :n_obj], np.zeros(len(u))
         g, h = values[:, n_obj : n_obj + n_ieq], values[:, n_obj + n_ieq :]
-        # pymoo's default rule (`pymoo.core.individual.calc_cv`), for all rows at once.
-        config = Individual.default_config()
-        over = np.maximum(g - config["cv_ieq"]["eps"], 0.0).sum(axis=1)
-        off = np.maximum(np.abs(h) - config["cv_eq"]["eps"], 0.0).sum(axis=1)
-        return values[:, :n_obj], over + off
+        return values[:, :n_obj], constraint_violation(g, h)
 
     def _check_predictions(self, infills: Population) -> None:
         """Trust: running mean of the worst objective's rank correlation, predicted with true."""
@@ -473,8 +474,3 @@ def finite(f: np.ndarray) -> np.ndarray:
         good.max(axis=0) + np.ptp(good, axis=0) + 1.0 if len(good) else np.full(f.shape[1], 1e30)
     )
     return np.where(bad[:, None], worst, f)
-
-
-def matrix(pop: Population, key: str) -> np.ndarray:
-    """An attribute of a population, of one at least, as `(n, k)` floats."""
-    return np.asarray(pop.get(key), dtype=float).reshape(len(pop), -1)

@@ -180,7 +180,20 @@ def _agemoea(module: str, name: str) -> Any:
 
 
 def _register_all() -> None:
-    pymoo = {
+    for name, (build, about, settings_of) in (_pymoo() | _methods() | _surrogates()).items():
+        register(name, build, about, settings_of=settings_of)
+    for name, (build, about) in _matings().items():
+        register(name, build, about, settings_of=GenerativeMating)
+    for name, (build, about) in _nulls().items():
+        owner = GMOEA if name.startswith("gmoea") else GenerativeMating
+        register(name, build, about, settings_of=owner)
+    for name, (build, about) in _critic_gmoea_nulls().items():
+        register(name, build, about, settings_of=CriticGMOEA)
+
+
+def _pymoo() -> dict[str, tuple[Any, str, Any]]:
+    """pymoo's: factory, one line on it, the class whose settings it takes."""
+    return {
         "nsga2": (_by_population(NSGA2), "NSGA-II with SBX and PM (pymoo)", NSGA2),
         "nsga3": (_by_directions(NSGA3), "NSGA-III (pymoo)", NSGA3),
         "unsga3": (_by_directions(UNSGA3), "U-NSGA-III (pymoo)", UNSGA3),
@@ -195,7 +208,11 @@ def _register_all() -> None:
         "agemoea2": (_agemoea("age2", "AGEMOEA2"), "AGE-MOEA2 (pymoo; needs numba)", None),
         "gde3": (_gde3, "GDE3, multiobjective differential evolution (pymoo)", GDE3),
     }
-    own = {
+
+
+def _methods() -> dict[str, tuple[Any, str, Any]]:
+    """The named methods that learn no surrogate; as `_pymoo`."""
+    return {
         "moead-de": (_named(MOEADDE), "MOEA/D-DE (Li & Zhang 2009)", MOEADDE),
         "moead-de-clip": (_named(MOEADDE, bounds="clip"), "MOEA/D-DE, clipped", MOEADDE),
         "immoea": (
@@ -203,6 +220,7 @@ def _register_all() -> None:
             "IM-MOEA, inverse models per sector (Cheng et al. 2015)",
             IMMOEA,
         ),
+        "rmmeda": (_named(RMMEDA), "RM-MEDA (Zhang, Zhou & Jin 2008)", RMMEDA),
         "gmoea": (_gmoea(), "GMOEA with a GAN that learns steps from poor to good", GMOEA),
         "gmoea-reflect": (_gmoea(bounds="reflect"), "gmoea, reflected instead of clipped", GMOEA),
         "gmoea-published": (
@@ -211,17 +229,6 @@ def _register_all() -> None:
             GMOEA,
         ),
         "gmoea-as-coded": (_gmoea(variant="as-coded"), "GMOEA as in the authors' code", GMOEA),
-    }
-    own |= {
-        "auto": (_ace(), "the default: ACE with the population size chosen", ACE),
-        "ace": (_ace(), "ACE: archive, critic, evolution", ACE),
-        "ace-base": (
-            _ace(operators=("sbx", "differential")),
-            "null of ace: without the critic",
-            ACE,
-        ),
-        "rbf-nsga2": (_named(RBFNSGA2), "NSGA-II that searches a surrogate first", RBFNSGA2),
-        "rmmeda": (_named(RMMEDA), "RM-MEDA (Zhang, Zhou & Jin 2008)", RMMEDA),
         "gmoea-critic": (
             _named(CriticGMOEA),
             "GMOEA with steps labelled by survival, and a critic",
@@ -232,9 +239,27 @@ def _register_all() -> None:
             "Diffusion Evolution, single-objective (Zhang et al. 2025)",
             DiffusionEvolution,
         ),
+    }
+
+
+def _surrogates() -> dict[str, tuple[Any, str, Any]]:
+    """The methods that search a surrogate first; as `_pymoo`."""
+    return {
+        "auto": (_ace(), "the default: ACE with the population size chosen", ACE),
+        "ace": (_ace(), "ACE: archive, critic, evolution", ACE),
+        "ace-base": (
+            _ace(operators=("sbx", "differential")),
+            "null of ace: without the critic",
+            ACE,
+        ),
+        "rbf-nsga2": (_named(RBFNSGA2), "NSGA-II that searches a surrogate first", RBFNSGA2),
         "krvea": (_named(KRVEA), "K-RVEA (Chugh et al. 2018), for few evaluations", KRVEA),
     }
-    generative = {
+
+
+def _matings() -> dict[str, tuple[Any, str]]:
+    """NSGA-II with a generative mating: factory, one line on it."""
+    return {
         "nsga2-de": (
             _generative(Differential, _everyone, bounds="clip"),
             "NSGA-II, half of the offspring by differential variation",
@@ -268,15 +293,6 @@ def _register_all() -> None:
             "NSGA-II, diffusion model from worse to better solutions, adaptive share",
         ),
     }
-    for name, (build, about, settings_of) in (pymoo | own).items():
-        register(name, build, about, settings_of=settings_of)
-    for name, (build, about) in generative.items():
-        register(name, build, about, settings_of=GenerativeMating)
-    for name, (build, about) in _nulls().items():
-        owner = GMOEA if name.startswith("gmoea") else GenerativeMating
-        register(name, build, about, settings_of=owner)
-    for name, (build, about) in _critic_gmoea_nulls().items():
-        register(name, build, about, settings_of=CriticGMOEA)
 
 
 def _nulls() -> dict[str, tuple[Any, str]]:

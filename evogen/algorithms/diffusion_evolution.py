@@ -161,10 +161,14 @@ class DiffusionEvolution(Algorithm):
         self._encoding = Encoding(problem)
         self._alpha = SCHEDULES[self.schedule](self._horizon())
 
+    def _limits(self) -> tuple[float, float]:
+        """Evaluations and generations that the termination allows; infinite where it is silent."""
+        end = self.termination
+        return getattr(end, "n_max_evals", math.inf), getattr(end, "n_max_gen", math.inf)
+
     def _horizon(self) -> int:
         """Number of populations that the schedule is made for."""
-        n_evals = getattr(self.termination, "n_max_evals", math.inf)
-        n_gen = getattr(self.termination, "n_max_gen", math.inf)
+        n_evals, n_gen = self._limits()
         affordable = min(n_evals / self.pop_size, n_gen)
         n_steps = affordable if self.n_steps is None else self.n_steps
         if not 2 <= n_steps < math.inf:
@@ -229,8 +233,7 @@ class DiffusionEvolution(Algorithm):
 
     def _spent(self) -> bool:
         """Whether the termination ends the run anyway; pymoo calls a forced end an early one."""
-        n_evals = getattr(self.termination, "n_max_evals", math.inf)
-        n_gen = getattr(self.termination, "n_max_gen", math.inf)
+        n_evals, n_gen = self._limits()
         return bool(self.evaluator.n_eval >= n_evals or self.n_iter >= n_gen)
 
     def _set_optimum(self) -> None:

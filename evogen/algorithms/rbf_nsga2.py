@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from pymoo.algorithms.moo.nsga2 import NSGA2
-from pymoo.core.individual import Individual, calc_cv
 from pymoo.core.population import Population
 from pymoo.operators.crossover.sbx import SBX, cross_sbx
 from pymoo.operators.mutation.pm import PM, mut_pm
@@ -16,7 +15,9 @@ from evogen.operators import (
     BOUNDS,
     Encoding,
     HashDuplicateElimination,
-    constrained_rank,
+    best_first,
+    constraint_violation,
+    matrix,
     repair_to_box,
 )
 from evogen.operators.critic import RBFCritic
@@ -26,42 +27,6 @@ ETA = 20.0
 
 MIN_PARENTS = 4
 """Differential variation needs three different rows, a tournament needs a rival."""
-
-
-def crowding_by_front(f: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Crowding distance of all fronts at once (Deb et al. 2002, section III.B).
-
-    Args:
-        f: Objectives `(n, n_obj)`, finite.
-        rank: Front numbers `(n,)`, integers.
-
-    Returns:
-        Distances `(n,)`; the ends of each objective within each front are infinite.
-    """
-    distance = np.zeros(len(f))
-    for column in f.T:
-        order = np.lexsort((column, rank))
-        values, front = column[order], rank[order]
-        first = np.append(True, front[1:] != front[:-1])
-        last = np.append(first[1:], True)
-        start = np.flatnonzero(first)[np.cumsum(first) - 1]
-        end = np.flatnonzero(last)[np.cumsum(first) - 1]
-        extent = values[end] - values[start]
-        gap = np.append(values[1:], 0.0) - np.append(0.0, values[:-1])
-        gap = np.divide(gap, extent, out=np.zeros_like(gap), where=extent > 0)
-        distance[order] += np.where(first | last, np.inf, gap)
-    return distance
-
-
-def best_first(f: np.ndarray, cv: np.ndarray) -> np.ndarray:
-    """Row numbers `(n,)` from best to worst: feasibility, front, crowding (NSGA-II's order).
-
-    Args:
-        f: Objectives `(n, n_obj)`, finite.
-        cv: Constraint violations `(n,)`; 0 or less is feasible.
-    """
-    rank = constrained_rank(f, cv)
-    return np.lexsort((-crowding_by_front(f, rank), rank))
 
 
 def vary(
@@ -223,7 +188,7 @@ class RBFNSGA2(NSGA2):
     def _fit(self) -> RBFCritic | None:
         """The surrogate of objectives, then constraints G and H; None where there is none yet."""
         u = self._encode(self.evaluated)
-        values = np.hstack([_matrix(self.evaluated, key) for key in ("F", *self._constraints)])
+        values = np.hstack([matrix(self.evaluated, key) for key in ("F", *self._constraints)])
         _, different = np.unique(u, axis=0, return_index=True)
         usable = np.zeros(len(u), dtype=bool)
         usable[different] = True
@@ -246,7 +211,7 @@ class RBFNSGA2(NSGA2):
     def _search(self, critic: RBFCritic) -> Population:
         """New points by NSGA-II on the surrogate, at most `n_offsprings`, best first."""
         u = self._encode(self.pop)
-        f, cv = _matrix(self.pop, "F"), _matrix(self.pop, "CV")[:, 0]
+        f, cv = matrix(self.pop, "F"), matrix(self.pop, "CV")[:, 0]
         finite = np.isfinite(f).all(axis=1) & np.isfinite(cv)
         u, f, cv = u[finite], f[finite], cv[finite]
         if len(u) < MIN_PARENTS:
@@ -274,12 +239,8 @@ class RBFNSGA2(NSGA2):
         """Objectives `(n, n_obj)` and constraint violations `(n,)`, the latter by pymoo's rules."""
         values = critic.predict(u)
         n_obj, n_ieq = self.problem.n_obj, self.problem.n_ieq_constr
-        cv = np.zeros(len(u))
-        if self._constraints:
-            g, h = values[:, n_obj : n_obj + n_ieq], values[:, n_obj + n_ieq :]
-            config = Individual.default_config()
-            cv = np.array([calc_cv(*row, config) for row in zip(g, h, strict=True)])
-        return values[:, :n_obj], cv.reshape(len(u))
+        g, h = values[:, n_obj : n_obj + n_ieq], values[:, n_obj + n_ieq :]
+        return values[:, :n_obj], constraint_violation(g, h)
 
     def _new(self, u: np.ndarray) -> Population:
         """The first `n_offsprings` rows that are no copies of evaluated points."""
@@ -288,8 +249,3 @@ class RBFNSGA2(NSGA2):
         off = self.repair.do(self.problem, Population.new(X=self.encoding.decode(full)))
         off = self.eliminate_duplicates.do(off, self.pop, self.evaluated)
         return off[: self.n_offsprings]
-
-
-def _matrix(pop: Population, key: str) -> np.ndarray:
-    """An attribute of a population as `(n, k)` floats."""
-    return np.asarray(pop.get(key), dtype=float).reshape(len(pop), -1)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from pymoo.core.evaluator import Evaluator
-from pymoo.core.individual import calc_cv
 from pymoo.core.population import Population
+
+from evogen.operators import constraint_violation
 
 #: What is kept of each point.
 NAMES = ("X", "F", "G", "H")
@@ -41,10 +42,7 @@ class Evaluations:
     @cached_property
     def CV(self) -> np.ndarray:
         """Constraint violations `(n,)` by pymoo's rules; 0 is feasible."""
-        if self.G.shape[1] + self.H.shape[1] == 0:
-            return np.zeros(len(self))
-        rows = zip(self.G, self.H, strict=True)
-        return np.array([float(np.sum(calc_cv(G=g, H=h))) for g, h in rows])
+        return constraint_violation(self.G, self.H)
 
 
 class RecordingEvaluator(Evaluator):

@@ -14,7 +14,15 @@ from evogen.operators.inverse import InverseSampler
 from evogen.operators.mating import GenerativeMating
 from evogen.operators.reference import Constant, Copy, Differential, Uniform, Untrained
 from evogen.operators.slot import GenerativeFallback, ModelSlot
-from evogen.operators.solutions import Solutions, constrained_rank, crowding_distance
+from evogen.operators.solutions import (
+    Solutions,
+    best_first,
+    constrained_rank,
+    constraint_violation,
+    crowding_by_front,
+    crowding_distance,
+    matrix,
+)
 from evogen.operators.steps import StepMating, descend, tchebycheff
 from evogen.operators.survival import (
     FastSPEA2Survival,
@@ -60,11 +68,15 @@ __all__ = [
     "TrainingData",
     "Uniform",
     "Untrained",
+    "best_first",
     "check_algorithm",
     "constrained_rank",
+    "constraint_violation",
     "consults_mating",
+    "crowding_by_front",
     "crowding_distance",
     "inject",
+    "matrix",
     "repair_to_box",
     "spea2_survivors",
     "spea2_fitness",

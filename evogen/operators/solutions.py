@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import moocore
 import numpy as np
+from pymoo.core.individual import Individual
+from pymoo.core.population import Population
 
 
 def constrained_rank(f: np.ndarray, cv: np.ndarray) -> np.ndarray:
@@ -37,27 +40,82 @@ def constrained_rank(f: np.ndarray, cv: np.ndarray) -> np.ndarray:
     return rank
 
 
-def crowding_distance(f: np.ndarray) -> np.ndarray:
-    """Crowding distance of one front (Deb et al. 2002, section III.B).
+def crowding_by_front(f: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Crowding distance of all fronts at once (Deb et al. 2002, section III.B).
 
     Args:
         f: Objectives `(n, n_obj)`.
+        rank: Front numbers `(n,)`, integers.
 
     Returns:
-        Distances `(n,)`; the ends of each objective are infinite.
+        Distances `(n,)`; the ends of each objective within each front are infinite.
     """
-    n, n_obj = f.shape
-    if n <= 2:
-        return np.full(n, np.inf)
-    distance = np.zeros(n)
-    for j in range(n_obj):
-        order = np.argsort(f[:, j], kind="stable")
-        values = f[order, j]
-        extent = values[-1] - values[0]
-        distance[order[[0, -1]]] = np.inf
-        if extent > 0:
-            distance[order[1:-1]] += (values[2:] - values[:-2]) / extent
+    distance = np.zeros(len(f))
+    if len(f) == 0:
+        return distance
+    front = np.sort(rank)  # sorted by front, then by an objective, all have the same borders
+    first = np.append(True, front[1:] != front[:-1])
+    last = np.append(first[1:], True)
+    number, ends = np.cumsum(first) - 1, np.flatnonzero(first | last)
+    inner = np.flatnonzero(~(first | last))
+    start, end = (np.flatnonzero(border)[number[inner]] for border in (first, last))
+    for column in f.T:
+        order = np.lexsort((column, rank))
+        values = column[order]
+        extent = values[end] - values[start]
+        gap = values[inner + 1] - values[inner - 1]
+        gap = np.divide(gap, extent, out=np.zeros_like(gap), where=extent > 0)
+        distance[order[inner]] += gap
+        distance[order[ends]] = np.inf
     return distance
+
+
+def crowding_distance(f: np.ndarray) -> np.ndarray:
+    """Crowding distance of one front `(n, n_obj)` -> `(n,)`; see `crowding_by_front`."""
+    return crowding_by_front(f, np.zeros(len(f), dtype=int))
+
+
+def best_first(f: np.ndarray, cv: np.ndarray) -> np.ndarray:
+    """Row numbers `(n,)` from best to worst: feasibility, front, crowding (NSGA-II's order).
+
+    Args:
+        f: Objectives `(n, n_obj)`, finite.
+        cv: Constraint violations `(n,)`; 0 or less is feasible.
+    """
+    rank = constrained_rank(f, cv)
+    return np.lexsort((-crowding_by_front(f, rank), rank))
+
+
+def constraint_violation(g: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """Constraint violations `(n,)` by the rules of pymoo's `calc_cv`, for all rows at once.
+
+    Args:
+        g: Inequality constraints `(n, n_ieq_constr)`, satisfied where <= 0.
+        h: Equality constraints `(n, n_eq_constr)`, satisfied where 0 within pymoo's tolerance.
+
+    Returns:
+        Sum of what is too much; 0 is feasible. Bit for bit what pymoo has, row by row.
+    """
+    config = Individual.default_config()
+    return _excess(g, **config["cv_ieq"]) + _excess(np.abs(h), **config["cv_eq"])
+
+
+def _excess(c: np.ndarray, eps: float, scale: Any, pow: Any, func: Any) -> np.ndarray:
+    """What `(n, k)` exceeds eps by, in one number per row; the names are pymoo's."""
+    if c.shape[1] == 0:
+        return np.zeros(len(c))
+    # The memory layout decides in which order numpy adds: contiguous rows add like a single one.
+    over = np.ascontiguousarray(np.maximum(0.0, c - eps))
+    if scale is not None:
+        over = over / scale
+    if pow is not None:
+        over = over**pow
+    return np.asarray(func(over, axis=1))
+
+
+def matrix(pop: Population, key: str) -> np.ndarray:
+    """An attribute of a population, of one individual at least, as `(n, k)` floats."""
+    return np.asarray(pop.get(key), dtype=float).reshape(len(pop), -1)
 
 
 @dataclass
@@ -88,11 +146,7 @@ class Solutions:
     @cached_property
     def order(self) -> np.ndarray:
         """Row numbers from best to worst: by rank, then by crowding within the rank."""
-        crowding = np.zeros(len(self))
-        for r in np.unique(self.rank):
-            front = np.flatnonzero(self.rank == r)
-            crowding[front] = crowding_distance(self.f[front])
-        return np.lexsort((-crowding, self.rank))
+        return best_first(self.f, self.cv)
 
     @property
     def best(self) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
@@ -11,8 +9,7 @@ from pymoo.indicators.igd import IGD
 from pymoo.optimize import minimize
 from pymoo.problems import get_problem
 
-from evogen.algorithms.rbf_nsga2 import RBFNSGA2, best_first, crowding_by_front, vary
-from evogen.operators import Solutions, constrained_rank, crowding_distance
+from evogen.algorithms.rbf_nsga2 import RBFNSGA2, vary
 
 
 class Bowls(Problem):
@@ -38,31 +35,6 @@ class Disc(Problem):
         out["F"] = np.column_stack([x[:, 0], (x[:, 0] - 1) ** 2 + x[:, 1] ** 2])
         out["G"] = ((x - 0.5) ** 2).sum(axis=1, keepdims=True) - 0.16
         out["H"] = x[:, [1]] - x[:, [2]]
-
-
-@given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
-def test_crowding_of_all_fronts_is_that_of_each(n, n_obj, n_fronts, seed):
-    rng = np.random.default_rng(seed)
-    f = rng.integers(0, 6, size=(n, n_obj)).astype(float)
-    rank = rng.integers(0, n_fronts, size=n)
-    found = crowding_by_front(f, rank)
-    for r in np.unique(rank):
-        front = np.flatnonzero(rank == r)
-        expected = crowding_distance(f[front])
-        if len(front) <= 2:
-            assert np.isinf(found[front]).all()
-        else:
-            assert np.allclose(found[front], expected)
-
-
-def test_the_order_is_that_of_nsga2_with_feasible_points_first():
-    rng = np.random.default_rng(0)
-    f, cv = rng.random((50, 3)), np.maximum(0, rng.normal(size=50))
-    order = best_first(f, cv)
-    rank = constrained_rank(f, cv)
-    assert (np.diff(rank[order]) >= 0).all()
-    assert np.array_equal(order, Solutions(f, f, cv).order)
 
 
 @pytest.mark.parametrize("de_share", [0.0, 0.5, 1.0])

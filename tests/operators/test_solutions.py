@@ -7,9 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pymoo.core.individual import Individual, calc_cv
+from pymoo.core.population import Population
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from evogen.operators import Solutions, constrained_rank, crowding_distance
+from evogen.operators import (
+    Solutions,
+    best_first,
+    constrained_rank,
+    constraint_violation,
+    crowding_by_front,
+    crowding_distance,
+    matrix,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -32,6 +43,20 @@ def brute_force_rank(f: np.ndarray, cv: np.ndarray) -> np.ndarray:
         rank[list(best)] = front
         left, front = left - best, front + 1
     return rank
+
+
+def crowding_by_loops(f: np.ndarray) -> np.ndarray:
+    """Crowding of one front, point by point; the earlier of equal values comes first."""
+    distance = np.zeros(len(f))
+    for column in f.T:
+        order = sorted(range(len(f)), key=lambda i: column[i])
+        extent = column[order[-1]] - column[order[0]]
+        for place, i in enumerate(order):
+            if place in (0, len(f) - 1):
+                distance[i] = np.inf
+            elif extent > 0:
+                distance[i] += (column[order[place + 1]] - column[order[place - 1]]) / extent
+    return distance
 
 
 @st.composite
@@ -83,6 +108,49 @@ def test_an_objective_without_extent_adds_nothing() -> None:
     np.testing.assert_allclose(inner, 0.5)
 
 
+@given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_crowding_of_all_fronts_is_that_of_each(
+    n: int, n_obj: int, n_fronts: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    f = rng.integers(0, 6, size=(n, n_obj)).astype(float)
+    rank = rng.integers(0, n_fronts, size=n)
+    found = crowding_by_front(f, rank)
+    for r in np.unique(rank):
+        front = np.flatnonzero(rank == r)
+        if len(front) <= 2:
+            assert np.isinf(found[front]).all()
+        else:
+            np.testing.assert_allclose(found[front], crowding_by_loops(f[front]))
+
+
+def test_best_first_is_nsga2s_order_with_feasible_points_first() -> None:
+    rng = np.random.default_rng(0)
+    f, cv = rng.random((50, 3)), np.maximum(0, rng.normal(size=50))
+    feasible = np.flatnonzero(cv == 0)
+    expected: list[int] = []
+    for front in NonDominatedSorting().do(f[feasible]):
+        rows = feasible[np.sort(front)]
+        expected += rows[np.argsort(-calc_crowding_distance(f[rows]), kind="stable")].tolist()
+    infeasible = np.flatnonzero(cv > 0)
+    expected += infeasible[np.argsort(cv[infeasible])].tolist()
+    assert min(len(feasible), len(infeasible)) > 10
+    assert best_first(f, cv).tolist() == expected
+    assert Solutions(f, f, cv).order.tolist() == expected
+
+
+@given(evaluated())
+@settings(max_examples=100, deadline=None)
+def test_equals_keep_their_order(data: tuple[np.ndarray, np.ndarray]) -> None:
+    f, cv = data
+    rank, crowding = brute_force_rank(f, cv), np.zeros(len(f))
+    for r in np.unique(rank):
+        crowding[rank == r] = crowding_by_loops(f[rank == r])
+    expected = sorted(range(len(f)), key=lambda i: (rank[i], -crowding[i]))
+    assert best_first(f, cv).tolist() == expected
+
+
 @given(evaluated())
 @settings(max_examples=100, deadline=None)
 def test_order_is_by_rank_then_by_crowding(data: tuple[np.ndarray, np.ndarray]) -> None:
@@ -94,10 +162,47 @@ def test_order_is_by_rank_then_by_crowding(data: tuple[np.ndarray, np.ndarray]) 
     assert (np.diff(ranks) >= 0).all()
     for r in np.unique(ranks):
         front = order[ranks == r]
-        crowding = crowding_distance(f[np.sort(front)])
+        crowding = crowding_by_loops(f[np.sort(front)])
         by_row = dict(zip(np.sort(front), crowding, strict=True))
         values = [by_row[i] for i in front]
         assert values == sorted(values, reverse=True)
+
+
+def test_nothing_has_an_empty_order() -> None:
+    assert best_first(np.empty((0, 2)), np.empty(0)).shape == (0,)
+    assert Solutions(np.empty((0, 1)), np.empty((0, 2)), np.empty(0)).order.shape == (0,)
+
+
+@pytest.mark.parametrize("layout", ["C", "F"])
+@pytest.mark.parametrize("n", [0, 1, 23])
+@pytest.mark.parametrize(("n_ieq", "n_eq"), [(0, 0), (1, 0), (0, 3), (7, 2), (9, 150), (300, 8)])
+def test_violations_are_pymoos_bit_for_bit(n: int, n_ieq: int, n_eq: int, layout: str) -> None:
+    values = np.random.default_rng(n_ieq).normal(size=(n, n_ieq + n_eq))
+    values[:, n_ieq + 1 :: 2] *= 1e-4  # about the tolerance of an equality
+    values = np.asarray(values, order=layout)  # type: ignore[call-overload]
+    g, h = values[:, :n_ieq], values[:, n_ieq:]
+    expected = np.array([calc_cv(G=a, H=b) for a, b in zip(g, h, strict=True)]).reshape(n)
+    np.testing.assert_array_equal(constraint_violation(g, h), expected)
+
+
+def test_violations_follow_pymoos_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {
+        "cv_ieq": {"scale": 2.0, "eps": 0.1, "pow": 2, "func": np.mean},
+        "cv_eq": {"scale": None, "eps": 0.3, "pow": None, "func": np.max},
+    }
+    monkeypatch.setattr(Individual, "default_config", lambda: config)
+    g, h = RNG.normal(size=(20, 4)), RNG.normal(size=(20, 3))
+    expected = [calc_cv(G=a, H=b) for a, b in zip(g, h, strict=True)]
+    np.testing.assert_allclose(constraint_violation(g, h), expected)
+    assert constraint_violation(g, h[:, :0]).max() > 0
+
+
+def test_a_matrix_has_a_row_for_each_individual() -> None:
+    pop = Population.new(X=RNG.random((4, 3)), F=np.arange(4))
+    np.testing.assert_array_equal(matrix(pop, "X"), pop.get("X"))
+    found = matrix(pop, "F")
+    assert found.dtype == float
+    np.testing.assert_array_equal(found, [[0], [1], [2], [3]])
 
 
 def test_best_is_the_first_front() -> None:

@@ -1,0 +1,106 @@
+"""What the studies share: their command line, every run as CSV, the figures of a problem."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from evogen.experiment import Results, Store, nondominated
+from evogen.experiment.report import common_grid
+from evogen.visualization import plot_convergence, plot_fronts, save_figure
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def command_line(
+    about: str, parts: Iterable[str], *, store: str, jobs: int = 2
+) -> argparse.ArgumentParser:
+    """`run` or `report`, with `--store`, `--part` (several allowed) and `--jobs`.
+
+    Args:
+        about: The script's docstring; its first line is the description.
+        parts: What may be named by `--part`.
+        store: Default of `--store`.
+        jobs: Default of `--jobs`.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("command", choices=("run", "report"))
+    parser.add_argument("--store", type=Path, default=Path(store))
+    parser.add_argument("--part", choices=tuple(parts), action="append")
+    parser.add_argument("--jobs", type=int, default=jobs)
+    return parser
+
+
+def select(results: Results, rows: str, algorithms: Sequence[str], baseline: str) -> Results:
+    """The part of the results with these algorithms; rows "original" or "shifted"."""
+    twin = rows == "shifted"
+    kept = [a for a in algorithms if a in results.algorithms]
+    labels = [label for label in results.rows if label.split()[0].endswith("-shifted") == twin]
+    kept = [a for a in kept if any(results.done.get((r, a)) for r in labels)]
+    labels = [r for r in labels if any(results.done.get((r, a)) for a in kept)]
+    return Results(
+        {label: results.rows[label] for label in labels},
+        kept,
+        baseline if baseline in kept else None,
+        {k: v for k, v in results.done.items() if k[0] in labels and k[1] in kept},
+        {k: v for k, v in results.failed.items() if k[0] in labels and k[1] in kept},
+    )
+
+
+def write_runs(results: Results | Mapping[str, Results], path: Path) -> None:
+    """Every finished run, one line each; of several parts, led by the part's name."""
+    alone = isinstance(results, Results)
+    parts = {"": results} if isinstance(results, Results) else results
+    names = ("igd", "igd_plus", "hv", "n_eval", "cpu_seconds")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*([] if alone else ["part"]), "problem", "algorithm", "seed", *names])
+        for part, of_part in parts.items():
+            lead = [] if alone else [part]
+            for (row, algorithm), cells in of_part.done.items():
+                for cell in cells:
+                    values = [getattr(cell, name) for name in names]
+                    text = ["" if v is None else f"{v:.6g}" for v in values]
+                    writer.writerow([*lead, row, algorithm, cell.seed, *text])
+
+
+def draw(
+    store: Store,
+    results: Results,
+    problem: str,
+    algorithms: Sequence[str],
+    seeds: int,
+    out: Path,
+    prefix: str = "",
+) -> None:
+    """Fronts of the median runs, and IGD over evaluations, of one problem.
+
+    Args:
+        store: Holds the runs.
+        results: Summary of the store.
+        problem: Name of the problem; the first row of that name.
+        algorithms: What to draw; those without a run are left out.
+        seeds: Runs per algorithm, for the title.
+        out: Folder of the two figures.
+        prefix: What their names begin with.
+    """
+    label = next(r for r in results.rows if r.split()[0] == problem)
+    row = results.rows[label]
+    fronts, curves = {}, {}
+    for algorithm in algorithms:
+        cells = results.done.get((label, algorithm), [])
+        if not cells:
+            continue
+        median = sorted(cells, key=lambda c: np.inf if c.igd is None else c.igd)[len(cells) // 2]
+        fronts[algorithm] = nondominated(store.arrays(median.key, "result")["F"], None)
+        curves[algorithm] = common_grid([store.arrays(c.key, "curves") for c in cells], "igd")
+    title = f"{problem}: run of median IGD, {row.budget} evaluations"
+    save_figure(plot_fronts(fronts, row.front, title=title), out / f"{prefix}fronts-{problem}.png")
+    title = f"{problem}: median and quartiles of {seeds} runs"
+    figure = plot_convergence(curves, title=title, floor=row.floor)
+    save_figure(figure, out / f"{prefix}convergence-{problem}.png")
