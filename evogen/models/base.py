@@ -15,7 +15,6 @@ from dataclasses import dataclass, fields, replace
 from os import PathLike
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,12 +22,15 @@ from evogen.models import serialization
 from evogen.models.callbacks import Callbacks
 from evogen.models.checks import (
     ItemKind,
+    are_labels,
     as_items,
     as_labels,
     as_rows,
     check_number,
+    one_hot,
     resolve_device,
     take_tensor,
+    vocabulary_size,
 )
 from evogen.models.rng import seeded_generator
 from evogen.models.scaling import Scaler, ScalerKind
@@ -267,10 +269,12 @@ class GenerativeModel(ABC):
         if known and (condition is not None) != (self.n_condition_ > 0):
             word = "a" if self.n_condition_ else "no"
             raise ValueError(f"earlier fits had {word} condition; reset() starts anew")
-        n_tokens = self._vocabulary(x, known)
+        n_tokens = 0
+        if "tokens" in self.items:
+            n_tokens = vocabulary_size(x, self.n_tokens_ or getattr(self, "n_tokens", None))
         classes = self.classes_
         if condition is not None:
-            if not known and _are_labels(condition):
+            if not known and are_labels(condition):
                 classes = torch.unique(as_labels("condition", condition))
             condition = self.read_condition(condition, classes, hint=hint)
             if condition.shape[0] != x.shape[0]:
@@ -288,16 +292,6 @@ class GenerativeModel(ABC):
             self.item_shape_, self.classes_, self.n_tokens_ = shape, classes, n_tokens
         return Rows(x, condition, negative)
 
-    def _vocabulary(self, x: Tensor, known: bool) -> int:
-        """Checks tokens against the size of the vocabulary, and returns it; 0 without tokens."""
-        if "tokens" not in self.items:
-            return 0
-        largest = int(x.max()) + 1
-        wanted = self.n_tokens_ if known else getattr(self, "n_tokens", None)
-        if wanted is not None and largest > wanted:
-            raise ValueError(f"tokens in x must be less than {wanted}; got {largest - 1}")
-        return largest if wanted is None else wanted
-
     def read_condition(self, condition: Any, classes: Tensor | None, *, hint: str = "") -> Tensor:
         """Checks a condition in the user's units and returns it as rows `(n, c)`.
 
@@ -309,17 +303,7 @@ class GenerativeModel(ABC):
         """
         if classes is None:
             return as_rows("condition", condition, n_columns=self.n_condition_ or None, hint=hint)
-        if isinstance(condition, (int, np.integer)):
-            condition = [condition]
-        labels = as_labels("condition", condition)
-        place = torch.searchsorted(classes.cpu(), labels).clamp(max=len(classes) - 1)
-        unknown = labels[classes.cpu()[place] != labels]
-        if len(unknown):
-            raise ValueError(
-                f"condition must be one of the labels {_listed(classes.tolist())}; "
-                f"got {int(unknown[0])}"
-            )
-        return torch.nn.functional.one_hot(place, len(classes)).double()
+        return one_hot("condition", condition, classes)
 
     def fit_rows(
         self: ModelT,
@@ -389,7 +373,7 @@ class GenerativeModel(ABC):
         """Checks items in the user's units and scales them: rows `(n, d)`."""
         rows, _ = as_items(name, x, self.items, shape=self.item_shape_)
         if self.n_tokens_ and len(rows):
-            self._vocabulary(rows, known=True)
+            vocabulary_size(rows, self.n_tokens_)
         return self._scaled(rows.to(self.device_))
 
     def to_items(self, x: Tensor) -> Tensor:
@@ -477,9 +461,9 @@ class GenerativeModel(ABC):
         if "classes" in left:
             self.classes_ = take_tensor(left, "classes", (self.n_condition_,)).cpu()
         self._restore_parts(numbers["parts"], left)
-        self.scaler_ = self._take_scaler(left, "scaler", self.n_features_)
+        self.scaler_ = Scaler.take(left, "scaler", self.n_features_)
         if self.n_condition_:
-            self.condition_scaler_ = self._take_scaler(left, "condition_scaler", self.n_condition_)
+            self.condition_scaler_ = Scaler.take(left, "condition_scaler", self.n_condition_)
         self.take_state(left)
         if left:
             raise ValueError(f"unexpected tensor {min(left)!r} in the state of {self!r}")
@@ -502,14 +486,6 @@ class GenerativeModel(ABC):
                 continue  # taken at the end of a fit
             self.buffers_[name] = take_tensor(left, f"buffers.{name}", shape)
 
-    @staticmethod
-    def _take_scaler(left: dict[str, Tensor], name: str, size: int) -> Scaler:
-        parts = [take_tensor(left, f"{name}.{part}", (size,)) for part in ("shift", "scale")]
-        varies = take_tensor(left, f"{name}.varies", (size,))
-        if not bool((parts[1] > 0).all()) or varies.dtype != torch.bool:
-            raise ValueError(f"tensors of {name!r} must be a positive scale and a boolean mask")
-        return Scaler(parts[0].double(), parts[1].double(), varies)
-
     def __getstate__(self) -> dict[str, Any]:
         tensors = {k: v.detach().clone() for k, v in self.state_tensors().items()}
         return {
@@ -524,17 +500,3 @@ class GenerativeModel(ABC):
             setattr(self, name, value)
         self.restore(state["numbers"], state["tensors"])
         self.losses_ = state["losses"]
-
-
-def _are_labels(condition: Any) -> bool:
-    """Whether a condition is one integer per item, not a table of numbers."""
-    if isinstance(condition, Tensor):
-        return condition.ndim == 1 and not condition.is_floating_point()
-    values = np.asarray(condition)
-    return values.ndim == 1 and values.dtype.kind in "iub"
-
-
-def _listed(values: Sequence[int], most: int = 12) -> str:
-    """Numbers for a message, the first ones if there are many."""
-    rest = ", ..." if len(values) > most else ""
-    return ", ".join(str(v) for v in values[:most]) + rest

@@ -196,6 +196,48 @@ def as_labels(name: str, value: Any) -> Tensor:
     return labels
 
 
+def vocabulary_size(tokens: Tensor, wanted: int | None) -> int:
+    """Size of the vocabulary of tokens `(n, t)`: the one wanted, or the least possible.
+
+    Raises:
+        ValueError: A token is not in the wanted one.
+    """
+    largest = int(tokens.max()) + 1
+    if wanted is not None and largest > wanted:
+        raise ValueError(f"tokens in x must be less than {wanted}; got {largest - 1}")
+    return largest if wanted is None else wanted
+
+
+def are_labels(value: Any) -> bool:
+    """Whether a condition is one integer per item, not a table of numbers."""
+    if isinstance(value, Tensor):
+        return value.ndim == 1 and not value.is_floating_point()
+    values = np.asarray(value)
+    return values.ndim == 1 and values.dtype.kind in "iub"
+
+
+def one_hot(name: str, value: Any, classes: Tensor) -> Tensor:
+    """Labels `(n,)`, or one of them, as rows `(n, k)` with a 1 in the place of the class.
+
+    Args:
+        name: The argument's name, for messages.
+        value: Integers.
+        classes: The labels that there are, in rising order, `(k,)`.
+
+    Raises:
+        TypeError: They are not integers.
+        ValueError: A wrong shape or an unknown label.
+    """
+    labels = as_labels(name, [value] if isinstance(value, (int, np.integer)) else value)
+    known = classes.cpu()
+    place = torch.searchsorted(known, labels).clamp(max=len(known) - 1)
+    unknown = labels[known[place] != labels]
+    if len(unknown):
+        listed = ", ".join(str(v) for v in known[:12].tolist()) + ", ..." * (len(known) > 12)
+        raise ValueError(f"{name} must be one of the labels {listed}; got {int(unknown[0])}")
+    return torch.nn.functional.one_hot(place, len(known)).double()
+
+
 def check_number(
     name: str, value: Any, *, low: float = -math.inf, high: float = math.inf, integer: bool = False
 ) -> None:

@@ -35,10 +35,8 @@ class Drawn:
             drawn = uniform(tuple(weight.shape), generator, device=weight.device)
             weight.copy_(drawn.mul_(2 * bound).sub_(bound))
 
-    @property
-    def fan_in(self) -> int:
-        """Number of inputs of one output."""
-        raise NotImplementedError
+    fan_in: int
+    """Number of inputs of one output."""
 
 
 class Linear(Drawn, nn.Linear):
@@ -56,7 +54,7 @@ class Linear(Drawn, nn.Linear):
         nn.Linear.__init__(self, n_in, n_out, bias=bias)
 
     @property
-    def fan_in(self) -> int:
+    def fan_in(self) -> int:  # type: ignore[override]
         """Number of inputs of one output."""
         return self.in_features
 
@@ -85,7 +83,7 @@ class Conv2d(Drawn, nn.Conv2d):
         nn.Conv2d.__init__(self, n_in, n_out, kernel, **kwargs)
 
     @property
-    def fan_in(self) -> int:
+    def fan_in(self) -> int:  # type: ignore[override]
         """Number of inputs of one output."""
         return self.weight[0].numel()
 
@@ -106,7 +104,7 @@ class ConvTranspose2d(Drawn, nn.ConvTranspose2d):
         nn.ConvTranspose2d.__init__(self, n_in, n_out, kernel, **kwargs)
 
     @property
-    def fan_in(self) -> int:
+    def fan_in(self) -> int:  # type: ignore[override]
         """Number of inputs of one output, about: the kernel's entries that meet one place."""
         overlap = math.prod(k / s for k, s in zip(self.kernel_size, self.stride, strict=True))
         return max(1, round(self.in_channels * overlap))
@@ -146,7 +144,7 @@ class LSTM(Drawn, nn.LSTM):
         nn.LSTM.__init__(self, n_in, n_hidden, batch_first=True, **kwargs)
 
     @property
-    def fan_in(self) -> int:
+    def fan_in(self) -> int:  # type: ignore[override]
         """Size of the state, by which torch too scales all of this layer's weights."""
         return self.hidden_size
 

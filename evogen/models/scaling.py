@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from evogen.models.checks import take_tensor
+
 ScalerKind = Literal["standard", "unit", "symmetric", "image", "none"]
 
 # A float64 column of equal numbers may have a standard deviation of a few rounding errors.
@@ -57,6 +59,19 @@ class Scaler:
         # For a constant feature the first row is the value itself, without the mean's rounding.
         shift = torch.where(varies, shift, x[0])
         return cls(shift, torch.where(varies, scale, torch.ones_like(scale)), varies)
+
+    @classmethod
+    def take(cls, left: dict[str, Tensor], name: str, size: int) -> Scaler:
+        """Takes a scaler of d = size features out of named tensors.
+
+        Raises:
+            ValueError: A tensor is missing, of a wrong shape, or cannot belong to a scaler.
+        """
+        shift, scale = (take_tensor(left, f"{name}.{part}", (size,)) for part in ("shift", "scale"))
+        varies = take_tensor(left, f"{name}.varies", (size,))
+        if not bool((scale > 0).all()) or varies.dtype != torch.bool:
+            raise ValueError(f"tensors of {name!r} must be a positive scale and a boolean mask")
+        return cls(shift.double(), scale.double(), varies)
 
     def normalize(self, x: Tensor) -> Tensor:
         """Rows `(n, d)` of float64 or float32 from the user's units to the model's."""

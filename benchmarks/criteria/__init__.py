@@ -1,0 +1,1 @@
+"""What every generative model must show, one file per family; run by `model_criteria.py`."""
