@@ -271,7 +271,8 @@ class GenerativeModel(ABC):
             raise ValueError(f"earlier fits had {word} condition; reset() starts anew")
         n_tokens = 0
         if "tokens" in self.items:
-            n_tokens = vocabulary_size(x, self.n_tokens_ or getattr(self, "n_tokens", None))
+            wanted = self.n_tokens_ if known else getattr(self, "n_tokens", None)
+            n_tokens = vocabulary_size(x, wanted)
         classes = self.classes_
         if condition is not None:
             if not known and are_labels(condition):
@@ -428,12 +429,9 @@ class GenerativeModel(ABC):
         if self.n_features_ is None:
             return {}
         state = {f"buffers.{name}": value for name, value in self.buffers_.items()}
-        scalers = [("scaler", self.scaler_)]
+        state |= self.scaler_.tensors("scaler")
         if self.n_condition_:
-            scalers.append(("condition_scaler", self.condition_scaler_))
-        for name, scaler in scalers:
-            for part in ("shift", "scale", "varies"):
-                state[f"{name}.{part}"] = getattr(scaler, part)
+            state |= self.condition_scaler_.tensors("condition_scaler")
         if self.classes_ is not None:
             state["classes"] = self.classes_
         for name, model in self.parts_.items():

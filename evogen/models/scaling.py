@@ -60,6 +60,10 @@ class Scaler:
         shift = torch.where(varies, shift, x[0])
         return cls(shift, torch.where(varies, scale, torch.ones_like(scale)), varies)
 
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """What `take` reads."""
+        return {f"{name}.{part}": getattr(self, part) for part in ("shift", "scale", "varies")}
+
     @classmethod
     def take(cls, left: dict[str, Tensor], name: str, size: int) -> Scaler:
         """Takes a scaler of d = size features out of named tensors.
