@@ -9,6 +9,7 @@ from .fronts import OfflineFront, offline, true_front, true_set
 from .imf import IMF1, IMF2, IMF3, IMF4, IMF5, IMF6, IMF7, IMF8, IMF9, IMF10
 from .lsmop import LSMOP1, LSMOP2, LSMOP3, LSMOP4, LSMOP5, LSMOP6, LSMOP7, LSMOP8, LSMOP9
 from .mmf import MMF1, MMF2, MMF3, MMF4, MMF5, MMF6, MMF7, MMF8
+from .mtmo import MTMOTask, TaskSet
 from .registry import get_problem, list_problems, list_suites, register, resolve
 from .sampling import simplex_lattice, sphere_lattice
 from .shifted import ShiftedProblem, shifted
@@ -44,9 +45,11 @@ __all__ = [
     "MMF6",
     "MMF7",
     "MMF8",
+    "MTMOTask",
     "N_PARETO_POINTS",
     "OfflineFront",
     "ShiftedProblem",
+    "TaskSet",
     "UF1",
     "UF2",
     "UF3",

@@ -13,21 +13,25 @@ import pymoo.problems.multi as multi
 import pymoo.problems.single as single
 from pymoo.core.problem import Problem
 
-from . import imf, lsmop, mmf, uf
+from . import imf, lsmop, mmf, mtmo, uf
 from .base import check_integer
 from .fronts import offline
+from .mtmo import TWIN_SHIFT
 from .shifted import shifted
 
 TWIN = "-shifted"
 """What is appended to a name to mean the shifted twin."""
+SEEDED_SUITE = "cec17-mtmo-seeded"
+"""CEC17-MTMO with matrices of our own where the competition's are needed."""
 
-Factory = Callable[..., Problem]
+Factory = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class _Entry:
     factory: Factory
     suite: str | None
+    n_tasks: int = 1
 
 
 _entries: dict[str, _Entry] = {}
@@ -36,16 +40,18 @@ _entries: dict[str, _Entry] = {}
 # --- the public functions ------------------------------------------------------------------------
 
 
-def get_problem(name: str, **kwargs: Any) -> Problem:
+def get_problem(name: str, **kwargs: Any) -> Any:
     """The problem of that name.
 
     Args:
         name: As in `list_problems()`, in any case; `imf1-shifted` is the shifted twin of `imf1`.
         **kwargs: The problem's own keywords (`n_var`, `n_obj`, ... where it has them); for a twin
-            also `seed` (default 0) and `fold` (`"smooth"`, `"kinked"`, `"plain"`).
+            also `seed` (default 0) and `fold` (`"smooth"`, `"kinked"`, `"plain"`); for a problem of
+            several tasks, which has `shift` instead, see `mtmo`.
 
     Returns:
-        A pymoo problem; its `pareto_front(n_pareto_points)` never needs the network.
+        A pymoo problem; its `pareto_front(n_pareto_points)` never needs the network. For the names
+        of `list_problems("cec17-mtmo")`, a `TaskSet` of such problems.
 
     Raises:
         ValueError: Unknown name, or a value out of range.
@@ -53,10 +59,11 @@ def get_problem(name: str, **kwargs: Any) -> Problem:
     """
     key = _known(name)
     twin = key.endswith(TWIN)
-    factory = _entries[key.removesuffix(TWIN)].factory
+    entry = _entries[key.removesuffix(TWIN)]
+    factory = entry.factory
     accepted = _keywords(factory)
     if accepted is not None:
-        accepted = [*accepted, "seed", "fold"] if twin else accepted
+        accepted = [*accepted, "seed", "fold"] if twin and entry.n_tasks == 1 else accepted
         for keyword in kwargs:
             if keyword not in accepted:
                 takes = ", ".join(accepted) if accepted else "no keywords"
@@ -64,29 +71,42 @@ def get_problem(name: str, **kwargs: Any) -> Problem:
                 raise TypeError(f"{name!r} does not take {keyword}=: it takes {takes}{hint}")
     if not twin:
         return factory(**kwargs)
+    if entry.n_tasks > 1:
+        # The tasks must move together, or what they have in common would be lost.
+        return factory(**{"shift": TWIN_SHIFT, **kwargs})
     own = {k: v for k, v in kwargs.items() if k not in ("seed", "fold")}
     how = {k: v for k, v in kwargs.items() if k in ("seed", "fold")}
     return shifted(factory(**own), **how)
 
 
-def list_suites() -> list[str]:
-    """Names of the suites; with `-shifted` appended, each stands for its twins."""
-    return list(dict.fromkeys(e.suite for e in _entries.values() if e.suite is not None))
+def list_suites(*, multitask: bool = False) -> list[str]:
+    """Names of the suites; with `-shifted` appended, each stands for its twins.
+
+    Args:
+        multitask: Whether suites of problems of several tasks are wanted instead.
+    """
+    found = [e.suite for e in _entries.values() if e.suite and (e.n_tasks > 1) == multitask]
+    both = [*found, SEEDED_SUITE] if multitask else found
+    return list(dict.fromkeys(both))
 
 
 def list_problems(suite: str | None = None) -> list[str]:
     """Names of all problems, or of those of one suite (or `<suite>-shifted`: their twins).
 
+    Problems of several tasks are listed by their suite only.
+
     Raises:
         ValueError: Unknown suite.
     """
     if suite is None:
-        return list(_entries)
+        return [name for name, entry in _entries.items() if entry.n_tasks == 1]
     key = str(suite).strip().lower()
     bare = key.removesuffix(TWIN)
-    if bare not in list_suites():
-        raise ValueError(_unknown("suite", suite, list_suites()))
+    if bare not in _suites():
+        raise ValueError(_unknown("suite", suite, _suites()))
     ending = TWIN if key.endswith(TWIN) else ""
+    if bare == SEEDED_SUITE:
+        return [name + ending for name in mtmo.suite(seeded=True)]
     return [name + ending for name, entry in _entries.items() if entry.suite == bare]
 
 
@@ -101,7 +121,7 @@ def resolve(names: str | Iterable[str]) -> list[str]:
     found: list[str] = []
     for name in [names] if isinstance(names, str) else names:
         key = str(name).strip().lower()
-        is_suite = key.removesuffix(TWIN) in list_suites()
+        is_suite = key.removesuffix(TWIN) in _suites()
         found += list_problems(key) if is_suite else [_known(name)]
     return list(dict.fromkeys(found))
 
@@ -127,7 +147,7 @@ def register(name: str, factory: Factory, suite: str | None = None) -> None:
     group = None if suite is None else _new_name("suite", suite)
     if not callable(factory):
         raise TypeError(f"factory={factory!r} must be callable and return a pymoo Problem")
-    if key in _entries or key in list_suites() or key == group:
+    if key in _entries or key in _suites() or key == group:
         raise ValueError(f"name={name!r} is taken: choose another")
     if group in _entries:
         raise ValueError(f"suite={suite!r} is the name of a problem: choose another")
@@ -150,8 +170,12 @@ def _new_name(argument: str, name: str) -> str:
 def _known(name: str) -> str:
     key = str(name).strip().lower()
     if key.removesuffix(TWIN) not in _entries:
-        raise ValueError(_unknown("problem", name, [*_entries, *list_suites()]))
+        raise ValueError(_unknown("problem", name, [*_entries, *_suites()]))
     return key
+
+
+def _suites() -> list[str]:
+    return [*list_suites(), *list_suites(multitask=True)]
 
 
 def _near(word: str, known: Iterable[str]) -> list[str]:
@@ -330,6 +354,10 @@ def _stock() -> None:
         register(f"zcat{i}", _zcat(getattr(many, f"ZCAT{i}")), "zcat")
     _constrained_stock()
     _single_stock()
+    for name in mtmo.NAMES:
+        _entries[name] = _Entry(mtmo.factory(name), "cec17-mtmo", n_tasks=2)
+    for name in mtmo.WITH_MATRICES:
+        _entries[f"{name}-seeded"] = _Entry(mtmo.seeded_factory(name), None, n_tasks=2)
 
 
 def _constrained_stock() -> None:
