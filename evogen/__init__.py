@@ -1,6 +1,7 @@
 """Evolutionary optimization whose offspring come from generative models.
 
-`evogen.minimize` runs one optimization; `evogen.problems`, `evogen.algorithms`,
+`evogen.minimize` runs one optimization, `evogen.minimize_multitask` several problems together;
+`evogen.problems`, `evogen.algorithms`,
 `evogen.operators`, `evogen.models` and `evogen.experiment` hold the parts.
 """
 
@@ -12,8 +13,9 @@ from evogen._version import __version__
 
 if TYPE_CHECKING:
     from evogen.experiment import minimize as minimize
+    from evogen.multitask import minimize_multitask as minimize_multitask
 
-__all__ = ["__version__", "minimize"]
+__all__ = ["__version__", "minimize", "minimize_multitask"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from evogen.experiment import minimize
 
         return minimize
+    if name == "minimize_multitask":
+        from evogen.multitask import minimize_multitask
+
+        return minimize_multitask
     raise AttributeError(f"module 'evogen' has no attribute {name!r}")

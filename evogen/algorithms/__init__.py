@@ -7,7 +7,16 @@ from evogen.algorithms.diffusion_evolution import DiffusionEvolution
 from evogen.algorithms.directions import simplex_directions
 from evogen.algorithms.gmoea import GMOEA
 from evogen.algorithms.immoea import IMMOEA
+from evogen.algorithms.inertial_de import (
+    ConstantTransfer,
+    CopyTransfer,
+    InertialDE,
+    NoTransfer,
+    Transfer,
+    UniformTransfer,
+)
 from evogen.algorithms.krvea import KRVEA
+from evogen.algorithms.mfea import MOMFEA, IndependentNSGA2
 from evogen.algorithms.moeadde import MOEADDE
 from evogen.algorithms.rbf_nsga2 import RBFNSGA2
 from evogen.algorithms.registry import get_algorithm, list_algorithms, register
@@ -15,19 +24,27 @@ from evogen.algorithms.rmmeda import RMMEDA
 from evogen.algorithms.stepgan import StepGAN
 
 __all__ = [
+    "ACE",
+    "ConstantTransfer",
+    "CopyTransfer",
     "CriticGMOEA",
     "DiffusionEvolution",
-    "step_gan",
-    "ACE",
     "GMOEA",
     "IMMOEA",
+    "IndependentNSGA2",
+    "InertialDE",
     "KRVEA",
     "MOEADDE",
+    "MOMFEA",
+    "NoTransfer",
     "RBFNSGA2",
     "RMMEDA",
     "StepGAN",
+    "Transfer",
+    "UniformTransfer",
     "get_algorithm",
     "list_algorithms",
     "register",
     "simplex_directions",
+    "step_gan",
 ]
