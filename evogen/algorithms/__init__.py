@@ -5,6 +5,7 @@ from evogen.algorithms.ace import ACE
 from evogen.algorithms.critic_gmoea import CriticGMOEA, step_gan
 from evogen.algorithms.diffusion_evolution import DiffusionEvolution
 from evogen.algorithms.directions import simplex_directions
+from evogen.algorithms.emt_gs import EMTGS, GANTransfer
 from evogen.algorithms.gmoea import GMOEA
 from evogen.algorithms.immoea import IMMOEA
 from evogen.algorithms.inertial_de import (
@@ -29,6 +30,8 @@ __all__ = [
     "CopyTransfer",
     "CriticGMOEA",
     "DiffusionEvolution",
+    "EMTGS",
+    "GANTransfer",
     "GMOEA",
     "IMMOEA",
     "IndependentNSGA2",

@@ -16,6 +16,9 @@ class Transfer(ABC):
     A null differs from a learned transfer in this one class.
     """
 
+    def start(self) -> None:  # noqa: B027 (most have nothing to forget)
+        """Called at the beginning of a run."""
+
     @abstractmethod
     def table(
         self,
@@ -133,6 +136,7 @@ class InertialDE(RankedMultitask):
     def prepare(self) -> None:
         """The first generation has no previous one but itself."""
         self.previous = self._populations()
+        self.transfer.start()
 
     def _populations(self) -> dict[int, np.ndarray]:
         return {

@@ -8,6 +8,7 @@ from pymoo.core.problem import Problem
 from pymoo.indicators.igd import IGD
 from pymoo.problems import get_problem as pymoo_problem
 
+from evogen.algorithms.emt_gs import EMTGS, GANTransfer, SourceGAN
 from evogen.algorithms.inertial_de import (
     ConstantTransfer,
     CopyTransfer,
@@ -26,6 +27,8 @@ ALGORITHMS = {
     "copy": lambda **k: InertialDE(CopyTransfer(), **k),
     "half": lambda **k: InertialDE(ConstantTransfer(), **k),
     "rand": lambda **k: InertialDE(UniformTransfer(), **k),
+    "emt-gs": lambda **k: EMTGS(**k),
+    "emt-gs-variables": lambda **k: EMTGS(layout="variables", **k),
 }
 
 
@@ -243,3 +246,52 @@ def test_mixing_is_what_moves_solutions_between_tasks():
 
     assert between(0.0) == 0
     assert between(1.0) > 0.15
+
+
+def test_the_published_networks_do_not_see_where_a_population_lies():
+    """Normalizing D's only hidden layer batch by batch hides the mean, however long one trains."""
+    rng = np.random.default_rng(0)
+    source, target = rng.uniform(0.1, 0.2, (100, 6)), rng.uniform(0.7, 0.8, (100, 6))
+    short, long = (
+        GANTransfer(n_epochs_first=n).table(source, target, (0, 1), 1, np.random.default_rng(1))
+        for n in (20, 200)
+    )
+    assert short.shape == long.shape == (100, 6)
+    assert abs(short.mean() - 0.5) < 0.15, "near the box centre, whatever the target"
+    assert abs(long.mean() - 0.75) > 0.15
+
+
+def test_transfer_tables_of_both_layouts_are_seeded_and_in_the_box():
+    rng = np.random.default_rng(0)
+    source, target = rng.random((20, 6)), rng.random((20, 6))
+    for layout in ("individuals", "variables"):
+        tables = [
+            GANTransfer(layout).table(source, target, (0, 1), 1, np.random.default_rng(seed))
+            for seed in (1, 1, 2)
+        ]
+        assert np.array_equal(tables[0], tables[1])
+        assert not np.array_equal(tables[0], tables[2])
+        assert (tables[0] >= 0).all()
+        assert (tables[0] <= 1).all()
+    with pytest.raises(ValueError, match="populations of equal size"):
+        GANTransfer("variables").table(source, target[:9], (0, 1), 1, rng)
+    with pytest.raises(ValueError, match="layout='x' must be"):
+        GANTransfer("x")
+    with pytest.raises(TypeError, match="no_such"):
+        EMTGS(no_such=1)
+
+
+def test_the_models_are_trained_at_the_start_and_every_gap():
+    steps = []
+
+    class Counting(GANTransfer):
+        def table(self, *args):
+            made = super().table(*args)
+            if args[2] == (0, 1):
+                steps.append(self.models[0, 1].n_steps_)
+            return made
+
+    pair = [pymoo_problem("zdt1", n_var=6), pymoo_problem("zdt2", n_var=6)]
+    minimize_multitask(pair, InertialDE(Counting(gap=5), 20), ("n_gen", 12), seed=1)
+    assert steps == [40, 40, 40, 40, 44, 44, 44, 44, 44, 48, 48]
+    assert isinstance(SourceGAN(), SourceGAN)
