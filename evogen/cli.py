@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from evogen._version import __version__
 from evogen.cli_ask import ASK_HELP, add_ask, run_ask
+from evogen.cli_models import TRAIN_HELP, add_train, run_train
+from evogen.cli_sample import SAMPLE_HELP, add_sample, run_sample
 
 if TYPE_CHECKING:
     from evogen.experiment import Campaign, Store
@@ -27,6 +29,8 @@ Evolutionary optimization whose offspring come from generative models.
   evogen ask run.db --near 0.2,0.5 -n 5         designs from a finished run
   evogen bench imf zdt --algorithms ace,nsga2,gmoea --seeds 11 --store runs.db
   evogen report runs.db --out report
+  evogen train --model ddpm --data digits --out run
+  evogen sample run -n 64 --grid grid.png
 """
 
 RUN_HELP = """\
@@ -116,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     add_ask(add("ask", run_ask, "designs from a finished run", ASK_HELP))
     _add_bench(add("bench", _bench, "problems x algorithms x seeds into a store", BENCH_HELP))
     _add_report(add("report", _report, "tables and figures from a store"))
+    add_train(add("train", run_train, "train a generative model", TRAIN_HELP))
+    add_sample(add("sample", run_sample, "samples from a trained model", SAMPLE_HELP))
     _add_demo(add("demo", _demo, "a campaign of a few minutes that shows it all", DEMO_HELP))
     return parser
 

@@ -12,6 +12,12 @@ from torch import Tensor, nn
 from evogen.models.backpropagation import PlainMLP, join
 from evogen.models.base import Rows
 from evogen.models.checks import as_rows, check_choice, check_number, check_widths
+from evogen.models.convolutional import (
+    Architecture,
+    check_architecture,
+    encoder_decoder,
+    use_convolutions,
+)
 from evogen.models.mixture import GaussianMixture
 from evogen.models.networks import ACTIVATIONS, MLP
 from evogen.models.neural import SingleLossModel, take_batches
@@ -22,7 +28,7 @@ from evogen.models.training import Callback
 class Codec(nn.Module):
     """An encoder of x to a code z, and a decoder back."""
 
-    def __init__(self, encoder: MLP, decoder: MLP) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
@@ -40,7 +46,12 @@ class AE(SingleLossModel):
 
     Attributes:
         latent_dim: Size of the code.
-        hidden: Widths of the hidden layers, in the decoder reversed; () makes the model linear.
+        architecture: "conv": convolutions, for images; "mlp": perceptrons; "auto": convolutions
+            for images of at least 4 x 4 pixels, and of 2^k for k stages.
+        hidden: Widths of the hidden layers of perceptrons, in the decoder reversed; () makes the
+            model linear.
+        channels: Width of every stage of convolutions, each of which halves the image; in the
+            decoder reversed.
         activation: Of the hidden layers, a name in `networks.ACTIVATIONS`.
         n_components: Gaussians in the density of the codes; 1 is a single one. More follow the
             codes more closely and need more rows.
@@ -48,7 +59,9 @@ class AE(SingleLossModel):
     """
 
     latent_dim: int = 8
+    architecture: Architecture = "auto"
     hidden: Sequence[int] = (64, 64)
+    channels: Sequence[int] = (32, 64)
     activation: str = "silu"
     n_components: int = 1
 
@@ -56,18 +69,30 @@ class AE(SingleLossModel):
         """Raises TypeError or ValueError for a parameter that cannot be right."""
         super().check_params()
         check_number("latent_dim", self.latent_dim, low=1, high=1 << 16, integer=True)
+        check_architecture(self.architecture, self.channels)
         check_widths("hidden", self.hidden)
         check_choice("activation", self.activation, tuple(ACTIVATIONS))
         check_number("n_components", self.n_components, low=1, integer=True)
 
     def network(self) -> nn.Module:
         """The new network."""
-        d, c = self.n_features_ or 0, self.n_condition_
-        backwards = tuple(reversed(self.hidden))
-        return Codec(
-            MLP(d, self.latent_dim, hidden=self.hidden, activation=self.activation, n_condition=c),
-            MLP(self.latent_dim, d, hidden=backwards, activation=self.activation, n_condition=c),
+        pair = encoder_decoder(
+            self.item_shape_,
+            self.latent_dim,
+            self.latent_dim,
+            architecture=self.architecture,
+            channels=self.channels,
+            hidden=self.hidden,
+            activation=self.activation,
+            n_condition=self.n_condition_,
         )
+        return Codec(*pair)
+
+    def check_rows(self, x: Any, condition: Any, negative: Any = None) -> Rows:
+        """Checks the data of a fit; see `fit` for what is raised."""
+        rows = super().check_rows(x, condition, negative)
+        use_convolutions(self.architecture, self.item_shape_, self.channels)
+        return rows
 
     # Learning.
 
@@ -92,6 +117,8 @@ class AE(SingleLossModel):
         """A function that computes `loss` and leaves its gradient in place, if there is one."""
         network = self.weights_["network"].module
         if not self.keeps(AE, "loss") or type(network) is not Codec:
+            return None
+        if not isinstance(network.encoder, MLP) or not isinstance(network.decoder, MLP):
             return None
         encoder, decoder = PlainMLP(network.encoder), PlainMLP(network.decoder)
 
@@ -135,14 +162,14 @@ class AE(SingleLossModel):
 
     @torch.no_grad()
     def encode(self, x: Any, condition: Any = None) -> Tensor:
-        """Codes `(n, latent_dim)` of rows `(n, d)`."""
+        """Codes `(n, latent_dim)` of items `(n, *item_shape_)`."""
         self.check_fitted()
         rows = self.prepare_x(x)
         return self._codec().encoder(rows, self.prepare_condition(condition, len(rows)))
 
     @torch.no_grad()
     def decode(self, z: Any, condition: Any = None) -> Tensor:
-        """Rows `(n, d)`, in the units of the data, of codes `(n, latent_dim)`."""
+        """Items `(n, *item_shape_)`, in the units of the data, of codes `(n, latent_dim)`."""
         self.check_fitted()
         codes = as_rows("z", z, n_columns=self.latent_dim).float().to(self.device_)
         given = self.prepare_condition(condition, len(codes))

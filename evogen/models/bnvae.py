@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from evogen.models.base import Rows
 from evogen.models.checks import check_number
-from evogen.models.networks import MLP
 from evogen.models.serialization import register
 from evogen.models.vae import VAE, Autoencoder
 
@@ -50,7 +50,7 @@ class FixedScaleNorm(nn.Module):
 class NormalizedAutoencoder(Autoencoder):
     """An `Autoencoder` whose posterior mean passes through a `FixedScaleNorm`."""
 
-    def __init__(self, encoder: MLP, decoder: MLP, norm: FixedScaleNorm) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, norm: FixedScaleNorm) -> None:
         super().__init__(encoder, decoder)
         self.norm = norm
 
@@ -74,6 +74,8 @@ class BNVAE(VAE):
     Attributes:
         gamma: Standard deviation of the posterior mean over the data.
     """
+
+    priors: ClassVar[tuple[str, ...]] = ("normal",)
 
     gamma: float = 0.7
 

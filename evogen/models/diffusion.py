@@ -1,322 +1,164 @@
-"""Denoising diffusion for vectors: DDPM training, DDIM sampling, classifier-free guidance."""
+"""Denoising diffusion for vectors and images: sampling, guidance, inversion, the bound."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from evogen.models.backpropagation import PlainMLP
-from evogen.models.base import Rows
-from evogen.models.checks import check_choice, check_number, check_widths
-from evogen.models.networks import (
-    ACTIVATIONS,
-    MLP,
-    Conditioning,
-    ResidualMLP,
-    fourier_features,
-    sinusoidal_embedding,
+from evogen.models.bound import (
+    Bound,
+    discretized_log_prob,
+    gaussian_log_prob,
+    posterior,
+    variational_bound,
 )
-from evogen.models.neural import SingleLossModel, take_batches
-from evogen.models.rng import normal, uniform
+from evogen.models.checks import check_number
+from evogen.models.denoiser import Denoiser
+from evogen.models.rng import normal
+from evogen.models.schedulers import (
+    Scheduler,
+    check_scheduler,
+    ddim_step,
+    follow,
+    grid_of_levels,
+    posterior_variance,
+)
 from evogen.models.serialization import register
-from evogen.models.training import Callback
-
-
-def alpha_bar(schedule: str, n_timesteps: int) -> Tensor:
-    """Share of the data's variance left after t steps of noise, float64 `(n_timesteps + 1,)`.
-
-    Entry 0 is 1 (no noise), entry t the product of 1 - beta_1 .. 1 - beta_t.
-
-    Args:
-        schedule: "linear": beta from 1e-4 to 0.02 (Ho et al. 2020, section 4), for other than
-            1000 steps scaled so that the last entry stays about the same; "cosine": Nichol and
-            Dhariwal 2021, eq. 17, s = 0.008, beta at most 0.999.
-        n_timesteps: Number of noise levels T.
-    """
-    if schedule == "linear":
-        factor = 1000 / n_timesteps
-        beta = torch.linspace(1e-4 * factor, 0.02 * factor, n_timesteps, dtype=torch.float64)
-    else:
-        t = torch.arange(n_timesteps + 1, dtype=torch.float64) / n_timesteps
-        f = torch.cos((t + 0.008) / 1.008 * math.pi / 2).square()
-        beta = 1 - f[1:] / f[:-1]
-    left = torch.cumprod(1 - beta.clamp(max=0.999), dim=0)
-    return torch.cat((torch.ones(1, dtype=torch.float64), left))
 
 
 @register
 @dataclass(kw_only=True, eq=False, repr=False)
-class DDPM(SingleLossModel):
-    """Denoising diffusion probabilistic model (Ho, Jain and Abbeel 2020) with a perceptron.
+class DDPM(Denoiser):
+    """Denoising diffusion probabilistic model (Ho, Jain and Abbeel 2020) for vectors and images.
 
-    Noise level t of T holds x_t = a_t x_0 + s_t e, a_t = sqrt(alpha_bar_t), s_t =
-    sqrt(1 - alpha_bar_t), e ~ N(0, I). The network is trained by the mean squared error of what
-    it predicts from x_t and t (L_simple, eq. 14), and samples follow DDIM (Song, Meng and Ermon
-    2021, eq. 12).
+    It learns as `Denoiser` says. Samples follow DDIM (Song, Meng and Ermon 2021, eq. 12), which
+    with eta = 1 is DDPM, or any scheduler (see `sample`). Read as a hierarchical VAE with the
+    latent variables x_1 .. x_T it has a bound on its log density, `bound`.
 
     Attributes:
-        n_timesteps: Number T of noise levels, at most 10000.
-        noise_schedule: "cosine" or "linear"; see `alpha_bar`.
-        prediction: What the network predicts: "noise" e, "x0", or "v" = a_t e - s_t x_0 (Salimans
-            and Ho 2022).
         n_sample_steps: Denoising steps of a sample, at most T; None for T.
         eta: 0: deterministic given the starting noise (DDIM); 1: with all T steps exactly DDPM.
-        clip: Predictions of x_0 are kept within the data's range widened by this share of it on
-            either side; None for no limit.
-        hidden: Widths of the hidden layers.
-        residual: A network of residual blocks, one per width after the first; widths must be
-            equal.
-        conditioning: How time and condition enter: "concat" or "film" (always with residual).
-        activation: Of the hidden layers, a name in `networks.ACTIVATIONS`.
-        time_dim: Size of the sinusoidal embedding of t, even.
-        n_octaves: Sines and cosines of x at so many frequencies are further inputs; for fine
-            structure in few dimensions.
-        condition_dropout: Share of conditions hidden in training, so that the model also samples
-            without one; needed for guidance.
-        guidance: w in output = without + w (with - without) (classifier-free guidance, Ho and
-            Salimans 2022); 1 follows the condition, 0 ignores it, more exaggerates it.
-        buffers_: "bounds" `(2, d)`, the least and largest x_0 believed, in scaled units.
     """
 
-    n_timesteps: int = 1000
-    noise_schedule: Literal["cosine", "linear"] = "cosine"
-    prediction: Literal["noise", "x0", "v"] = "v"
     n_sample_steps: int | None = 20
     eta: float = 0.0
-    clip: float | None = 0.5
-    hidden: Sequence[int] = (128, 128, 128)
-    residual: bool = False
-    conditioning: Conditioning = "concat"
-    activation: str = "silu"
-    time_dim: int = 16
-    n_octaves: int = 0
-    condition_dropout: float = 0.1
-    guidance: float = 1.0
-    batch_size: int | None = 128
 
     def check_params(self) -> None:
         """Raises TypeError or ValueError for a parameter that cannot be right."""
         super().check_params()
-        check_number("n_timesteps", self.n_timesteps, low=1, high=10_000, integer=True)
-        check_choice("noise_schedule", self.noise_schedule, ("cosine", "linear"))
-        if self.noise_schedule == "linear":
-            check_number("n_timesteps of a linear schedule", self.n_timesteps, low=50)
-        check_choice("prediction", self.prediction, ("noise", "x0", "v"))
         if self.n_sample_steps is not None:
             check_number(
                 "n_sample_steps", self.n_sample_steps, low=1, high=self.n_timesteps, integer=True
             )
         check_number("eta", self.eta, low=0, high=1)
-        if self.clip is not None:
-            check_number("clip", self.clip, low=0)
-        check_widths("hidden", self.hidden)
-        if self.residual and len(set(self.hidden)) != 1:
-            raise ValueError(f"residual=True needs equal widths in hidden; got {self.hidden!r}")
-        check_choice("conditioning", self.conditioning, ("concat", "film"))
-        check_choice("activation", self.activation, tuple(ACTIVATIONS))
-        check_number("time_dim", self.time_dim, low=2, high=1 << 16, integer=True)
-        if self.time_dim % 2:
-            raise ValueError(f"time_dim must be even; got {self.time_dim}")
-        check_number("n_octaves", self.n_octaves, low=0, high=64, integer=True)
-        check_number("condition_dropout", self.condition_dropout, low=0, high=1)
-        check_number("guidance", self.guidance, low=0)
-
-    # State.
-
-    @property
-    def condition_optional(self) -> bool:
-        """Whether a model fitted with a condition can also sample without one."""
-        return self.condition_dropout > 0
-
-    def buffer_shapes(self) -> dict[str, tuple[int | None, ...]]:
-        """Names and shapes of `buffers_`; None for a size that the data decide."""
-        return {"bounds": (2, self.n_features_)}
-
-    def network(self) -> nn.Module:
-        """The new denoiser."""
-        d = self.n_features_ or 0
-        n_in = d * (1 + 2 * self.n_octaves)
-        # Time, condition, and a flag that says whether the condition is there.
-        n_context = self.time_dim + (self.n_condition_ + 1 if self.n_condition_ else 0)
-        if self.residual:
-            return ResidualMLP(
-                n_in,
-                d,
-                width=self.hidden[0],
-                n_blocks=max(1, len(self.hidden) - 1),
-                activation=self.activation,
-                n_condition=n_context,
-            )
-        return MLP(
-            n_in,
-            d,
-            hidden=self.hidden,
-            activation=self.activation,
-            n_condition=n_context,
-            conditioning=self.conditioning,
-        )
-
-    def build(self, generator: torch.Generator | None) -> None:
-        """Creates the network, and the tables over t, which follow from the parameters."""
-        super().build(generator)
-        self._make_tables()
-
-    def take_state(self, left: dict[str, Tensor]) -> None:
-        """Takes its tensors out of `left`."""
-        super().take_state(left)
-        self._make_tables()
-
-    def _make_tables(self) -> None:
-        left = alpha_bar(self.noise_schedule, self.n_timesteps)
-        t = torch.arange(self.n_timesteps + 1, dtype=torch.float64)
-        time = sinusoidal_embedding(t * (1000 / self.n_timesteps), self.time_dim)
-        self._alpha_bar = left.tolist()
-        self._signal = left.sqrt().float().to(self.device_)
-        self._noise = (1 - left).sqrt().float().to(self.device_)
-        self._time = time.float().to(self.device_)
-
-    # Learning.
-
-    def learn(
-        self,
-        rows: Rows,
-        *,
-        n_steps: int | None,
-        generator: torch.Generator,
-        callback: Callback | None,
-    ) -> None:
-        """Runs the training loop on scaled rows."""
-        low, high = torch.aminmax(rows.x, dim=0)
-        margin = (self.clip or 0.0) * (high - low)
-        self.buffers_["bounds"] = torch.stack((low - margin, high + margin))
-        super().learn(rows, n_steps=n_steps, generator=generator, callback=callback)
-
-    def rows_per_batch(self, n_rows: int) -> int:
-        """The batch size, also of fewer rows: each then meets several noise levels at once."""
-        return n_rows if self.batch_size is None else self.batch_size
-
-    def batch_numbers(self, rows: Rows) -> int:
-        """About how many numbers a batch holds."""
-        d = rows.x.shape[1]
-        width = d * (3 + 2 * self.n_octaves) + self.time_dim + self.n_condition_
-        return self.rows_per_batch(rows.x.shape[0]) * width
-
-    def draw_batches(
-        self, rows: Rows, n_batches: int, generator: torch.Generator
-    ) -> tuple[Tensor | None, ...]:
-        """Inputs, contexts and targets of the network, for `n_batches` batches."""
-        index = self.draw_rows(rows.x.shape[0], n_batches, generator)
-        x0 = take_batches(rows.x, index, n_batches)
-        shape = x0.shape[:2]
-        # Noise levels are spread evenly over a batch, which makes its loss less noisy (Kingma
-        # et al. 2021, "Variational diffusion models", appendix I.1).
-        places = torch.arange(shape[1], device=self.device_) / shape[1]
-        start = uniform((n_batches, 1), generator, device=self.device_)
-        t = ((places + start) % 1.0 * self.n_timesteps).long().clamp_(max=self.n_timesteps - 1) + 1
-        noise = normal(tuple(x0.shape), generator, device=self.device_)
-        signal, sigma = self._signal[t][:, :, None], self._noise[t][:, :, None]
-        x_t = signal * x0 + sigma * noise
-        context = self._time[t]
-        if rows.condition is not None:
-            kept = uniform((*shape, 1), generator, device=self.device_) >= self.condition_dropout
-            condition = take_batches(rows.condition, index, n_batches)
-            context = torch.cat((context, condition * kept, kept.float()), dim=2)
-        if self.prediction == "noise":
-            target = noise
-        else:
-            target = x0 if self.prediction == "x0" else signal * noise - sigma * x0
-        return fourier_features(x_t, self.n_octaves), context, target
-
-    def loss(self, x: Tensor, context: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error of the prediction."""
-        predicted = self.weights_["network"].module(x, context)
-        return nn.functional.mse_loss(predicted, target)
-
-    def known_gradient(self) -> Callable[..., Tensor] | None:
-        """A function that computes `loss` and leaves its gradient in place, if there is one."""
-        network = self.weights_["network"].module
-        if not isinstance(network, MLP) or not PlainMLP.supports(network):
-            return None
-        if not self.keeps(DDPM, "loss"):
-            return None
-        plain = PlainMLP(network)
-
-        def gradient(x: Tensor, context: Tensor, target: Tensor) -> Tensor:
-            done = plain.forward(torch.cat((x, context), dim=1))
-            error = done.output - target
-            plain.backward(done, error * (2 / error.numel()))
-            return error.square().mean()
-
-        return gradient
 
     # Sampling.
 
-    def predict(self, x: Tensor, t: int, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What the model thinks x at noise level t consists of: (x_0, noise), `(n, d)` each.
+    def denoise(
+        self,
+        x: Tensor,
+        start: int,
+        condition: Tensor | None,
+        generator: torch.Generator,
+        *,
+        eta: float | None = None,
+    ) -> Tensor:
+        """Takes rows from noise level `start` to 0, in scaled units; see `ddim_step`.
 
         Args:
-            x: Noised rows `(n, d)` in scaled units.
-            t: Noise level, 1 .. T.
+            x: Noised rows `(n, d)`.
+            start: Their noise level, 1 .. T.
             condition: Scaled `(n, c)`, or None.
+            generator: Source of noise.
+            eta: None for the parameter of the same name.
         """
-        output = self._guided(x, t, condition)
-        signal, sigma = self._signal[t], self._noise[t]
-        if self.prediction == "v":
-            x0 = signal * x - sigma * output
-        else:
-            x0 = output if self.prediction == "x0" else (x - sigma * output) / signal
-        if self.clip is not None:
-            low, high = self.buffers_["bounds"]
-            x0 = torch.clamp(x0, low, high)
-        return x0, (x - signal * x0) / sigma
-
-    def _guided(self, x: Tensor, t: int, condition: Tensor | None) -> Tensor:
-        """The network's output, mixed by `guidance`."""
-        network = self.sampler("network")
-        n = x.shape[0]
-        inputs = fourier_features(x, self.n_octaves)
-        time = self._time[t].expand(n, -1)
-        if not self.n_condition_:
-            return network(inputs, time)
-        without = torch.cat((time, torch.zeros(n, self.n_condition_ + 1, device=x.device)), dim=1)
-        if condition is None or (self.guidance == 0 and self.condition_optional):
-            return network(inputs, without)
-        given = torch.cat((time, condition, torch.ones(n, 1, device=x.device)), dim=1)
-        if self.guidance == 1 or not self.condition_optional:
-            return network(inputs, given)
-        both = network(torch.cat((inputs, inputs)), torch.cat((without, given)))
-        return torch.lerp(both[:n], both[n:], self.guidance)
-
-    def denoise(
-        self, x: Tensor, start: int, condition: Tensor | None, generator: torch.Generator
-    ) -> Tensor:
-        """Takes rows from noise level `start` to 0, in scaled units.
-
-        The step from t to s is x_s = a_s x_0 + sqrt(s_s^2 - g^2) e + g z with g = eta
-        s_s / s_t sqrt(1 - alpha_bar_t / alpha_bar_s) (Song et al. 2021, eq. 12 and 16).
-        """
-        n_steps = self.n_timesteps if self.n_sample_steps is None else self.n_sample_steps
-        n_steps = max(1, math.ceil(n_steps * start / self.n_timesteps))
-        levels = [round(start * k / n_steps) for k in range(n_steps, -1, -1)]
-        for t, s in pairwise(levels):
-            x0, noise = self.predict(x, t, condition)
-            left_t, left_s = self._alpha_bar[t], self._alpha_bar[s]
-            g = self.eta * math.sqrt((1 - left_s) / (1 - left_t) * (1 - left_t / left_s))
-            x = math.sqrt(left_s) * x0 + math.sqrt(max(0.0, 1 - left_s - g * g)) * noise
-            if g > 0:
-                x = x + g * normal(tuple(x.shape), generator, device=x.device)
+        eta = self.eta if eta is None else eta
+        for t, s in pairwise(self._levels(start)):
+            if self.learned_variance and eta > 0:
+                output, share = self.guided(x, t, condition).chunk(2, dim=1)
+                x0, noise = self.interpret(output, x, self._signal[t], self._noise[t])
+                left_t, left_s = self._alpha_bar[t], self._alpha_bar[s]
+                low = max(posterior_variance(left_t, left_s), 1e-20)
+                ratio = (1 - left_t / left_s) / low
+                std = eta * math.sqrt(low) * ratio ** (0.5 * torch.sigmoid(share))
+            else:
+                (x0, noise), std = self.predict(x, t, condition), None
+            x = ddim_step(
+                x0,
+                noise,
+                self._alpha_bar[t],
+                self._alpha_bar[s],
+                eta=eta,
+                generator=generator,
+                std=std,
+            )
         return x
+
+    def _levels(self, start: int) -> list[int]:
+        """The noise levels that a sample from `start` goes through."""
+        n_steps = self.n_timesteps if self.n_sample_steps is None else self.n_sample_steps
+        return grid_of_levels(start, max(1, math.ceil(n_steps * start / self.n_timesteps)))
 
     def generate(self, n: int, condition: Tensor | None, generator: torch.Generator) -> Tensor:
         """Samples `(n, d)` in scaled units, given a scaled condition `(n, c)`."""
         x = normal((n, self.n_features_ or 0), generator, device=self.device_)
         return self.denoise(x, self.n_timesteps, condition, generator)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        condition: Any = None,
+        *,
+        generator: torch.Generator | None = None,
+        scheduler: Scheduler | None = None,
+    ) -> Tensor:
+        """Draws samples, always finite; see `GenerativeModel.sample`.
+
+        Args:
+            n: How many, >= 0.
+            condition: `(n, c)` or labels `(n,)`, or one for all.
+            generator: Source of random numbers; None for the model's own.
+            scheduler: Takes the steps instead of `denoise`, `n_sample_steps` of them: one of
+                `schedulers`, or of diffusers with the model's noise schedule ("cosine" is its
+                "squaredcos_cap_v2"). Its own limits on x_0 hold besides `clip`. One whose `step`
+                takes no generator may draw from torch's global one.
+
+        Returns:
+            `(n, *item_shape_)` on the model's device, in the units of the data.
+
+        Raises:
+            RuntimeError: The model is not fitted.
+            ValueError: A wrong condition, n < 0, or a scheduler of another noise schedule.
+        """
+        if scheduler is None or n == 0:
+            return super().sample(n, condition, generator=generator)
+        check_number("n", n, low=0, integer=True)
+        self.check_fitted()
+        check_scheduler(scheduler, self._alpha_bar)
+        given = self.prepare_condition(condition, int(n))
+        generator = self.own_generator(generator)
+
+        def predict(x: Tensor, level: float, signal: float, sigma: float) -> tuple[Tensor, Tensor]:
+            output = self.guided(x, level, given)[:, : x.shape[1]]
+            return self.interpret(output, x, signal, sigma)
+
+        with self.autocast():
+            x = follow(
+                scheduler,
+                normal((int(n), self.n_features_ or 0), generator, device=self.device_),
+                predict,
+                self._alpha_bar,
+                n_steps=len(self._levels(self.n_timesteps)) - 1,
+                eta=self.eta,
+                generator=generator,
+            )
+        return self.to_items(x)
 
     @torch.no_grad()
     def denoise_from(
@@ -356,3 +198,157 @@ class DDPM(SingleLossModel):
         noise = normal(tuple(rows.shape), generator, device=self.device_)
         noised = self._signal[start] * rows + self._noise[start] * noise
         return self.to_items(self.denoise(noised, start, given, generator))
+
+    @torch.no_grad()
+    def invert(self, x: Any, condition: Any = None, *, n_corrections: int = 3) -> Tensor:
+        """The noise from which `sample_from` makes the given items (Song et al. 2021, section 4.3).
+
+        The step from t to s < t is the rotation x_s = cos(u) x_t - sin(u) v(x_t, t), a_t =
+        cos(u_t), u = u_t - u_s. It is solved for x_t by iteration, starting from v(x_s, t).
+
+        Args:
+            x: `(n, *item_shape_)` in the units of the data.
+            condition: `(n, c)` or labels `(n,)`, or one for all, if the model was fitted with one.
+            n_corrections: Iterations after the first guess of each step, >= 0.
+
+        Returns:
+            About standard normal numbers, float32 `(n, *item_shape_)`.
+
+        Raises:
+            RuntimeError: The model is not fitted.
+            ValueError: A wrong shape or condition, or n_corrections < 0.
+        """
+        self.check_fitted()
+        check_number("n_corrections", n_corrections, low=0, integer=True)
+        rows = self.prepare_x(x)
+        given = self.prepare_condition(condition, len(rows))
+        with self.autocast():
+            for t, s in reversed(list(pairwise(self._levels(self.n_timesteps)))):
+                angle_t, angle_s = (math.acos(math.sqrt(self._alpha_bar[k])) for k in (t, s))
+                turn, guess = angle_t - angle_s, rows
+                for _ in range(1 + n_corrections):
+                    x0, noise = self.predict(guess, t, given)
+                    v = self._signal[t] * noise - self._noise[t] * x0
+                    guess = (rows + math.sin(turn) * v) / math.cos(turn)
+                rows = guess
+        return rows.float().view(-1, *self.item_shape_)
+
+    @torch.no_grad()
+    def sample_from(self, noise: Any, condition: Any = None) -> Tensor:
+        """The items that start as the given noise, without further noise (eta = 0).
+
+        Args:
+            noise: Standard normal numbers `(n, *item_shape_)`.
+            condition: `(n, c)` or labels `(n,)`, or one for all, if the model was fitted with one.
+
+        Returns:
+            `(n, *item_shape_)` in the units of the data.
+
+        Raises:
+            RuntimeError: The model is not fitted.
+            ValueError: A wrong shape or condition.
+        """
+        self.check_fitted()
+        start = torch.as_tensor(noise).float().to(self.device_)
+        if tuple(start.shape[1:]) != self.item_shape_:
+            raise ValueError(f"noise must have shape (n, *{self.item_shape_}); got {start.shape}")
+        given = self.prepare_condition(condition, len(start))
+        with self.autocast():
+            x = self.denoise(start.flatten(1), self.n_timesteps, given, torch.Generator(), eta=0.0)
+        return self.to_items(x)
+
+    # The bound.
+
+    def decoder(self, x: Tensor, t: int, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and variance of p(x_{t-1} | x_t), float64 `(n, d)` each, in scaled units.
+
+        The variance is the learned one, or the posterior's; that of t = 2 also at t = 1.
+
+        Args:
+            x: Noised rows `(n, d)`.
+            t: Noise level, 1 .. T.
+            condition: Scaled `(n, c)`, or None.
+        """
+        output = self.guided(x.float(), t, condition).double()
+        x0, _ = self.interpret(output[:, : x.shape[1]], x, self._signal[t], self._noise[t])
+        left = self._alpha_bar
+        mean, variance = posterior(x0.double(), x.double(), left[t], left[t - 1])
+        if self.learned_variance:
+            share = output[:, x.shape[1] :]
+            level = torch.tensor(t, device=self.device_)
+            return mean, self._variance_between(share, level)
+        if t == 1:
+            pair = (left[2], left[1]) if self.n_timesteps > 1 else (left[1], left[1])
+            least = posterior_variance(*pair) or 1 - left[1]
+            variance = torch.full_like(mean, least)
+        return mean, variance
+
+    @torch.no_grad()
+    def bound(
+        self,
+        x: Any,
+        condition: Any = None,
+        *,
+        n_levels: int | None = None,
+        n_values: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Bound:
+        """The variational bound on -log p(x) of the model with all T steps and eta = 1.
+
+        Args:
+            x: `(n, *item_shape_)` in the units of the data.
+            condition: `(n, c)` or labels `(n,)`, or one for all, if the model was fitted with one.
+            n_levels: At how many noise levels the terms are looked at, the others being guessed
+                from them without bias; None for all.
+            n_values: Images hold so many equally spaced values in [0, 1] (256, say), and the bound
+                is on their probability; None for the density in the units of the data.
+            generator: Source of random numbers; None for the model's own.
+
+        Returns:
+            The terms in nats per item; see `Bound`.
+
+        Raises:
+            RuntimeError: The model is not fitted.
+            ValueError: A wrong shape or condition, or n_values for items that are no images.
+        """
+        self.check_fitted()
+        if n_levels is not None:
+            check_number("n_levels", n_levels, low=1, integer=True)
+        if n_values is not None:
+            check_number("n_values", n_values, low=2, integer=True)
+            if len(self.item_shape_) != 3:
+                raise ValueError("n_values must be None: the items are no images")
+        rows = self.prepare_x(x)
+        given = self.prepare_condition(condition, len(rows))
+        scale, shift = self.scaler_.scale, self.scaler_.shift
+
+        def log_likelihood(x0: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+            if n_values is None:
+                return gaussian_log_prob(x0, mean, variance) - scale.log().sum()
+            half_bin = 0.5 / (n_values - 1) / scale
+            return discretized_log_prob(
+                x0, mean, variance, half_bin, -shift / scale, (1 - shift) / scale
+            )
+
+        with self.autocast():
+            return variational_bound(
+                rows.double(),
+                lambda x_t, t: self.decoder(x_t, t, given),
+                self._alpha_bar,
+                log_likelihood,
+                self.own_generator(generator),
+                n_levels=n_levels,
+            )
+
+    def log_prob_bound(
+        self,
+        x: Any,
+        condition: Any = None,
+        *,
+        n_levels: int | None = None,
+        n_values: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """A lower bound on log p(x), nats per item, float64 `(n,)`: less `bound`'s total."""
+        found = self.bound(x, condition, n_levels=n_levels, n_values=n_values, generator=generator)
+        return -found.total

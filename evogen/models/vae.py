@@ -1,11 +1,11 @@
-"""The variational autoencoder for vectors."""
+"""The variational autoencoder."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,23 +14,38 @@ from torch import Tensor, nn
 from evogen.models.backpropagation import PlainMLP, join
 from evogen.models.base import Rows
 from evogen.models.checks import as_rows, check_choice, check_number, check_widths
+from evogen.models.convolutional import (
+    Architecture,
+    check_architecture,
+    encoder_decoder,
+    use_convolutions,
+)
 from evogen.models.networks import ACTIVATIONS, MLP
 from evogen.models.neural import SingleLossModel, take_batches
-from evogen.models.rng import normal, uniform
+from evogen.models.rng import integers, normal, uniform
 from evogen.models.scaling import ScalerKind
 from evogen.models.serialization import register
-from evogen.models.training import Callback
+from evogen.models.training import Callback, Objective
 
 LOG_2PI = math.log(2 * math.pi)
 
+Gaussians = tuple[Tensor, Tensor]
+"""Means and log variances of diagonal Gaussians."""
+
 
 class Autoencoder(nn.Module):
-    """An encoder to the parameters of q(z | x), and a decoder to those of p(x | z)."""
+    """An encoder to the parameters of q(z | x), and a decoder to those of p(x | z).
 
-    def __init__(self, encoder: MLP, decoder: MLP) -> None:
+    Pseudo-inputs are rows with their conditions, `(k, d + c)`, that a VampPrior learns.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, pseudo_inputs: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.pseudo_inputs = None if pseudo_inputs is None else nn.Parameter(pseudo_inputs)
 
     def encode(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """The two halves of the encoder's output: mean and log variance, `(n, latent_dim)` each."""
@@ -50,10 +65,21 @@ class VAE(SingleLossModel):
     decoders", section 4). With a condition both halves see it. A variant overrides the methods
     under "The code": what q(z | x) is, how z is drawn, and its divergence from p(z).
 
+    With the "vamp" prior (Tomczak and Welling 2018, "VAE with a VampPrior", eq. 9) p(z) is the
+    mean of q(z | u_k) over pseudo-inputs u_k, which are learned and start as rows of the first
+    fit. A condition is part of a pseudo-input; p(z) is the same for all conditions.
+
     Attributes:
         latent_dim: Size of z.
-        hidden: Widths of the hidden layers, in the decoder reversed; () makes the model linear.
+        architecture: "conv": convolutions, for images; "mlp": perceptrons; "auto": convolutions
+            for images of at least 4 x 4 pixels, and of 2^k for k stages.
+        hidden: Widths of the hidden layers of perceptrons, in the decoder reversed; () makes the
+            model linear.
+        channels: Width of every stage of convolutions, each of which halves the image; in the
+            decoder reversed.
         activation: Of the hidden layers, a name in `networks.ACTIVATIONS`.
+        prior: "normal", or "vamp"; variants of the VAE may have "normal" only.
+        n_pseudo_inputs: Number K of pseudo-inputs of the "vamp" prior.
         beta: Weight of the KL term (Higgins et al. 2017).
         variance: Output variance "per-feature" or "shared" by all features (in scaled units).
         min_variance: Smallest output variance, in scaled units.
@@ -63,9 +89,16 @@ class VAE(SingleLossModel):
         buffers_: "variance" `(d,)`, the output variance in scaled units, of a Gaussian.
     """
 
+    priors: ClassVar[tuple[str, ...]] = ("normal", "vamp")
+    """Which priors the class has."""
+
     latent_dim: int = 8
+    architecture: Architecture = "auto"
     hidden: Sequence[int] = (64, 64)
+    channels: Sequence[int] = (32, 64)
     activation: str = "silu"
+    prior: Literal["normal", "vamp"] = "normal"
+    n_pseudo_inputs: int = 100
     beta: float = 1.0
     variance: Literal["per-feature", "shared"] = "per-feature"
     min_variance: float = 1e-4
@@ -76,7 +109,10 @@ class VAE(SingleLossModel):
         """Raises TypeError or ValueError for a parameter that cannot be right."""
         super().check_params()
         check_number("latent_dim", self.latent_dim, low=1, high=1 << 16, integer=True)
+        check_architecture(self.architecture, self.channels)
         check_widths("hidden", self.hidden)
+        check_choice("prior", self.prior, self.priors)
+        check_number("n_pseudo_inputs", self.n_pseudo_inputs, low=1, integer=True)
         check_choice("activation", self.activation, tuple(ACTIVATIONS))
         check_number("beta", self.beta, low=0)
         check_choice("variance", self.variance, ("per-feature", "shared"))
@@ -93,28 +129,30 @@ class VAE(SingleLossModel):
         return {"variance": (self.n_features_,)} if self.likelihood == "gaussian" else {}
 
     @property
+    def code_dim(self) -> int:
+        """Size of a code."""
+        return self.latent_dim
+
+    @property
     def n_encoded(self) -> int:
         """Number of outputs of the encoder."""
         return 2 * self.latent_dim
 
     def network(self) -> nn.Module:
         """The new network."""
-        d = self.n_features_ or 0
-        encoder = MLP(
-            d,
+        encoder, decoder = encoder_decoder(
+            self.item_shape_,
             self.n_encoded,
+            self.latent_dim,
+            architecture=self.architecture,
+            channels=self.channels,
             hidden=self.hidden,
             activation=self.activation,
             n_condition=self.n_condition_,
         )
-        decoder = MLP(
-            self.latent_dim,
-            d,
-            hidden=tuple(reversed(self.hidden)),
-            activation=self.activation,
-            n_condition=self.n_condition_,
-        )
-        return Autoencoder(encoder, decoder)
+        width = (self.n_features_ or 0) + self.n_condition_
+        pseudo = torch.zeros(self.n_pseudo_inputs, width) if self.prior == "vamp" else None
+        return Autoencoder(encoder, decoder, pseudo)
 
     # The code: what a variant changes.
 
@@ -126,7 +164,7 @@ class VAE(SingleLossModel):
 
     def draw_noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """The randomness that `draw_code` needs, `(*shape, size)`."""
-        return normal((*shape, self.latent_dim), generator, device=self.device_)
+        return normal((*shape, self.code_dim), generator, device=self.device_)
 
     def draw_code(self, posterior: tuple[Tensor, Tensor], noise: Tensor) -> Tensor:
         """z ~ q(z | x), `(n, latent_dim)`, as a differentiable function of the noise."""
@@ -139,20 +177,43 @@ class VAE(SingleLossModel):
         square = mean.square() + (0.5 * log_variance).exp().square()
         return 0.5 * (square - log_variance).sum(dim=1) - 0.5 * mean.shape[1]
 
-    def log_weight(self, posterior: tuple[Tensor, Tensor], noise: Tensor, z: Tensor) -> Tensor:
+    def log_weight(
+        self,
+        posterior: tuple[Tensor, Tensor],
+        noise: Tensor,
+        z: Tensor,
+        components: Gaussians | None = None,
+    ) -> Tensor:
         """log p(z) - log q(z | x) of a z drawn with this noise, `(n,)`."""
         _, log_variance = posterior
-        return 0.5 * (noise.square() - z.square() + log_variance).sum(dim=1)
+        if components is None:
+            return 0.5 * (noise.square() - z.square() + log_variance).sum(dim=1)
+        # The constants of the two densities cancel.
+        log_q = -0.5 * (noise.square() + log_variance).sum(dim=1)
+        return mixture_log_density(z, components) - log_q
 
     def draw_prior(self, n: int, generator: torch.Generator) -> Tensor:
         """z ~ p(z), `(n, latent_dim)`."""
-        return normal((n, self.latent_dim), generator, device=self.device_)
+        noise = normal((n, self.code_dim), generator, device=self.device_)
+        components = self.prior_components(self._autoencoder())
+        if components is None:
+            return noise
+        which = integers(self.n_pseudo_inputs, (n,), generator, device=self.device_)
+        return self.draw_code((components[0][which], components[1][which]), noise)
+
+    def prior_components(self, network: Autoencoder) -> Gaussians | None:
+        """Means and log variances `(k, latent_dim)` of the "vamp" prior; None for N(0, I)."""
+        if network.pseudo_inputs is None:
+            return None
+        x, condition = network.pseudo_inputs.tensor_split((self.n_features_ or 0,), dim=1)
+        return self.posterior(x, condition if self.n_condition_ else None, network)
 
     # Data.
 
     def check_rows(self, x: Any, condition: Any, negative: Any = None) -> Rows:
         """Checks the data of a fit; see `fit` for what is raised."""
         rows = super().check_rows(x, condition, negative)
+        use_convolutions(self.architecture, self.item_shape_, self.channels)
         self._check_probabilities(rows.x)
         return rows
 
@@ -185,6 +246,16 @@ class VAE(SingleLossModel):
         with torch.no_grad():
             self.finish(rows, generator)
 
+    def objectives(self, rows: Rows) -> list[Objective]:
+        """The one loss; before the first step of all, pseudo-inputs become rows of the data."""
+        if self.prior == "vamp" and self.n_steps_ == 0 and not self._resuming:
+            n, k = rows.x.shape[0], self.n_pseudo_inputs
+            index = torch.arange(k, device=self.device_) * max(n, k) // k % n
+            for network in (self.weights_["network"].module, self.weights_["network"].average):
+                if isinstance(network, Autoencoder) and network.pseudo_inputs is not None:
+                    network.pseudo_inputs.data.copy_(join(rows.x, rows.condition)[index])
+        return super().objectives(rows)
+
     def finish(self, rows: Rows, generator: torch.Generator) -> None:
         """Takes the output variance from all scaled rows, after training."""
         if self.likelihood == "bernoulli":
@@ -207,24 +278,32 @@ class VAE(SingleLossModel):
     def loss(self, x: Tensor, noise: Tensor, condition: Tensor | None) -> Tensor:
         """The negative evidence lower bound per row, with beta, without its constant."""
         error, divergence = self.terms(x, noise, condition, self.weights_["network"].module)
+        return self.misfit(error) + self.beta * divergence.mean()
+
+    def misfit(self, error: Tensor) -> Tensor:
+        """The likelihood's part of `loss`, from errors `(n, d)`."""
         if self.likelihood == "bernoulli":
-            return error.sum(dim=1).mean() + self.beta * divergence.mean()
+            return error.sum(dim=1).mean()
         # At the best variance the likelihood's other term is the constant d / 2.
         log_variance = self.output_variance(error).log()
-        width = x.shape[1] if self.variance == "shared" else 1
-        return 0.5 * width * log_variance.sum() + self.beta * divergence.mean()
+        width = error.shape[1] if self.variance == "shared" else 1
+        return 0.5 * width * log_variance.sum()
 
     def terms(
         self, x: Tensor, noise: Tensor, condition: Tensor | None, network: nn.Module
     ) -> tuple[Tensor, Tensor]:
         """Errors `(n, d)` of decoding one z per row, and KL(q | p) `(n,)`.
 
-        The errors are squared differences, or cross-entropies for a Bernoulli likelihood.
+        The errors are squared differences, or cross-entropies for a Bernoulli likelihood. With the
+        "vamp" prior the KL is its estimate from the one z.
         """
         assert isinstance(network, Autoencoder)
         posterior = self.posterior(x, condition, network)
-        decoded = network.decoder(self.draw_code(posterior, noise), condition)
-        return self.error(x, decoded), self.divergence(posterior)
+        z = self.draw_code(posterior, noise)
+        error = self.error(x, network.decoder(z, condition))
+        if network.pseudo_inputs is None:
+            return error, self.divergence(posterior)
+        return error, -self.log_weight(posterior, noise, z, self.prior_components(network))
 
     def error(self, x: Tensor, decoded: Tensor) -> Tensor:
         """Errors `(n, d)` of the decoder's output."""
@@ -241,27 +320,29 @@ class VAE(SingleLossModel):
         """A function that computes `loss` and leaves its gradient in place, if there is one."""
         network = self.weights_["network"].module
         assert isinstance(network, Autoencoder)
-        changed = not self.keeps(
-            VAE, "loss", "terms", "error", "output_variance", "posterior", "draw_code", "divergence"
-        )
-        if changed or type(network) is not Autoencoder:
+        names = "loss misfit terms error output_variance posterior draw_code divergence"
+        changed = not self.keeps(VAE, *names.split())
+        if changed or type(network) is not Autoencoder or network.pseudo_inputs is not None:
             return None
-        encoder, decoder = PlainMLP(network.encoder), PlainMLP(network.decoder)
+        encoder, decoder = network.encoder, network.decoder
+        if not (isinstance(encoder, MLP) and isinstance(decoder, MLP)):
+            return None
+        plain_encoder, plain_decoder = PlainMLP(encoder), PlainMLP(decoder)
 
         def gradient(x: Tensor, noise: Tensor, condition: Tensor | None) -> Tensor:
             n, width = noise.shape
-            encoded = encoder.forward(join(x, condition))
+            encoded = plain_encoder.forward(join(x, condition))
             mean, log_variance = encoded.output[:, :width], encoded.output[:, width:]
             deviation = (0.5 * log_variance).exp()
-            decoded = decoder.forward(join(torch.addcmul(mean, deviation, noise), condition))
+            decoded = plain_decoder.forward(join(torch.addcmul(mean, deviation, noise), condition))
             fitted, slope = self._fit_and_slope(x, decoded.output)
-            at_code = decoder.backward(decoded, slope, to_input=True)
+            at_code = plain_decoder.backward(decoded, slope, to_input=True)
             assert at_code is not None
             at_z = at_code[:, :width]
             square = deviation.square()
             at_mean = torch.add(at_z, mean, alpha=self.beta / n)
             at_log = (at_z * noise * deviation).add_(square - 1, alpha=self.beta / n).mul_(0.5)
-            encoder.backward(encoded, torch.cat((at_mean, at_log), dim=1))
+            plain_encoder.backward(encoded, torch.cat((at_mean, at_log), dim=1))
             divergence = (mean.square() + square - log_variance).sum() / n - width
             return 0.5 * (fitted + self.beta * divergence)
 
@@ -304,7 +385,7 @@ class VAE(SingleLossModel):
 
     @torch.no_grad()
     def encode(self, x: Any, condition: Any = None) -> Tensor:
-        """Means of q(z | x) `(n, latent_dim)` of rows `(n, d)`."""
+        """Means of q(z | x) `(n, latent_dim)` of items `(n, *item_shape_)`."""
         self.check_fitted()
         rows = self.prepare_x(x)
         given = self.prepare_condition(condition, len(rows))
@@ -312,11 +393,26 @@ class VAE(SingleLossModel):
 
     @torch.no_grad()
     def decode(self, z: Any, condition: Any = None) -> Tensor:
-        """Means of p(x | z) `(n, d)`, in the units of the data, of rows z `(n, latent_dim)`."""
+        """Means of p(x | z), items in the units of the data, of rows z `(n, latent_dim)`."""
         self.check_fitted()
-        latent = as_rows("z", z, n_columns=self.latent_dim).float().to(self.device_)
+        latent = as_rows("z", z, n_columns=self.code_dim).float().to(self.device_)
         given = self.prepare_condition(condition, len(latent))
         return self.to_items(self._output_mean(self._autoencoder().decoder(latent, given)))
+
+    def weigher(
+        self, x: Tensor, condition: Tensor | None, network: nn.Module
+    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """A function of noise to errors `(n, d)` of one z per row, and log p(z) - log q(z | x)."""
+        assert isinstance(network, Autoencoder)
+        posterior = self.posterior(x, condition, network)
+        components = self.prior_components(network)
+
+        def weigh(noise: Tensor) -> tuple[Tensor, Tensor]:
+            z = self.draw_code(posterior, noise)
+            error = self.error(x, network.decoder(z, condition))
+            return error, self.log_weight(posterior, noise, z, components)
+
+        return weigh
 
     def log_likelihood(self, error: Tensor) -> Tensor:
         """log p(x | z) `(n,)` in scaled units, from errors as in `terms`."""
@@ -337,8 +433,8 @@ class VAE(SingleLossModel):
         """Evidence lower bound (beta = 1) of log p(x), in the units of the data.
 
         Args:
-            x: `(n, d)`.
-            condition: `(n, c)` or `(1, c)`, if the model was fitted with one.
+            x: Items `(n, *item_shape_)`.
+            condition: `(n, c)` or `(1, c)`, or labels, if the model was fitted with one.
             n_samples: Draws of z per row that are averaged.
             generator: Source of random numbers; None for the model's own.
 
@@ -353,7 +449,7 @@ class VAE(SingleLossModel):
         total = torch.zeros(len(rows), device=self.device_)
         for _ in range(n_samples):
             noise = self.draw_noise((len(rows),), generator)
-            error, divergence = self.terms(rows, noise, given, self._autoencoder())
+            error, divergence = self.terms(rows, noise, given, self.sampler("network"))
             total += self.log_likelihood(error) - divergence
         return total / n_samples - self.scaler_.log_scale().float()
 
@@ -372,8 +468,8 @@ class VAE(SingleLossModel):
         Salakhutdinov 2016, eq. 8): in expectation a lower bound, which rises with K to log p(x).
 
         Args:
-            x: `(n, d)`.
-            condition: `(n, c)` or `(1, c)`, if the model was fitted with one.
+            x: Items `(n, *item_shape_)`.
+            condition: `(n, c)` or `(1, c)`, or labels, if the model was fitted with one.
             n_samples: Draws K of z per row.
             generator: Source of random numbers; None for the model's own.
 
@@ -385,12 +481,20 @@ class VAE(SingleLossModel):
         rows = self.prepare_x(x)
         given = self.prepare_condition(condition, len(rows))
         generator = self.own_generator(generator)
-        network = self._autoencoder()
-        posterior = self.posterior(rows, given, network)
+        weigh = self.weigher(rows, given, self.sampler("network"))
         total = torch.full((len(rows),), -math.inf, dtype=torch.float64, device=self.device_)
         for _ in range(n_samples):
             noise = self.draw_noise((len(rows),), generator)
-            z = self.draw_code(posterior, noise)
-            fit = self.log_likelihood(self.error(rows, network.decoder(z, given)))
-            total = torch.logaddexp(total, (fit + self.log_weight(posterior, noise, z)).double())
+            error, log_weight = weigh(noise)
+            total = torch.logaddexp(total, (self.log_likelihood(error) + log_weight).double())
         return total - math.log(n_samples) - self.scaler_.log_scale()
+
+
+def mixture_log_density(z: Tensor, components: Gaussians) -> Tensor:
+    """Log density of a mixture of Gaussians `(k, m)` at z `(n, m)`, but for its constant."""
+    mean, log_variance = components
+    precision = (-log_variance).exp()
+    # Squares written out, so that products of matrices do the work.
+    constant = (mean.square() * precision + log_variance).sum(dim=1)
+    square = z.square() @ precision.t() - 2 * z @ (mean * precision).t() + constant
+    return torch.logsumexp(-0.5 * square, dim=1) - math.log(len(mean))

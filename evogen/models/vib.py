@@ -12,6 +12,12 @@ from torch import Tensor, nn
 
 from evogen.models.base import Rows
 from evogen.models.checks import as_labels, check_choice, check_number, check_widths
+from evogen.models.convolutional import (
+    Architecture,
+    check_architecture,
+    encoder_decoder,
+    use_convolutions,
+)
 from evogen.models.networks import ACTIVATIONS, MLP
 from evogen.models.neural import SingleLossModel, take_batches
 from evogen.models.rng import normal
@@ -33,7 +39,10 @@ class VIB(SingleLossModel):
 
     Attributes:
         latent_dim: Size of z.
-        hidden: Widths of the encoder's hidden layers.
+        architecture: Of the encoder: "conv": convolutions, for images; "mlp": a perceptron; "auto":
+            convolutions for images of at least 4 x 4 pixels, and of 2^k for k stages.
+        hidden: Widths of the hidden layers of a perceptron as encoder.
+        channels: Width of every stage of convolutions, each of which halves the image.
         hidden_classifier: Widths of the hidden layers from z to the class; () for none.
         activation: Of the hidden layers, a name in `networks.ACTIVATIONS`.
         beta: Weight of the rate, >= 0.
@@ -41,7 +50,9 @@ class VIB(SingleLossModel):
     """
 
     latent_dim: int = 8
+    architecture: Architecture = "auto"
     hidden: Sequence[int] = (64, 64)
+    channels: Sequence[int] = (32, 64)
     hidden_classifier: Sequence[int] = ()
     activation: str = "silu"
     beta: float = 1e-2
@@ -50,6 +61,7 @@ class VIB(SingleLossModel):
         """Raises TypeError or ValueError for a parameter that cannot be right."""
         super().check_params()
         check_number("latent_dim", self.latent_dim, low=1, high=1 << 16, integer=True)
+        check_architecture(self.architecture, self.channels)
         check_widths("hidden", self.hidden)
         check_widths("hidden_classifier", self.hidden_classifier)
         check_choice("activation", self.activation, tuple(ACTIVATIONS))
@@ -61,9 +73,12 @@ class VIB(SingleLossModel):
 
     def network(self) -> nn.Module:
         """The new network."""
-        encoder = MLP(
-            self.n_features_ or 0,
+        encoder, _ = encoder_decoder(
+            self.item_shape_,
             2 * self.latent_dim,
+            self.latent_dim,
+            architecture=self.architecture,
+            channels=self.channels,
             hidden=self.hidden,
             activation=self.activation,
         )
@@ -89,7 +104,7 @@ class VIB(SingleLossModel):
         """Learns to classify; called again, it goes on from where it was (`reset` starts anew).
 
         Args:
-            x: Data `(n, d)`, tensor or array, n >= 1.
+            x: Items (see `GenerativeModel.fit`), n >= 1.
             y: Labels `(n,)`, integers; the first fit decides which there are.
             n_steps: Number of training steps; None for the parameter of the same name.
             generator: Source of all random numbers; None for the model's own.
@@ -111,6 +126,7 @@ class VIB(SingleLossModel):
         classes = self.buffers_["classes"].cpu() if known else torch.unique(labels)
         index = torch.searchsorted(classes, labels).clamp(max=max(0, len(classes) - 1))
         rows = self.check_rows(x, index[:, None])
+        use_convolutions(self.architecture, self.item_shape_, self.channels)
         if not bool((classes[index] == labels).all()):
             new = sorted(set(labels.tolist()) - set(classes.tolist()))
             raise ValueError(f"y has labels that earlier fits had not: {new[:5]}")
@@ -159,12 +175,12 @@ class VIB(SingleLossModel):
 
     @torch.no_grad()
     def encode(self, x: Any) -> Tensor:
-        """Means of q(z | x) `(n, latent_dim)` of rows `(n, d)`."""
+        """Means of q(z | x) `(n, latent_dim)` of items `(n, *item_shape_)`."""
         return self._encoded(x)[1]
 
     @torch.no_grad()
     def rate(self, x: Any) -> Tensor:
-        """KL(q(z | x) | N(0, I)) in nats, `(n,)`, of rows `(n, d)`."""
+        """KL(q(z | x) | N(0, I)) in nats, `(n,)`, of items `(n, *item_shape_)`."""
         return _rate(*self._encoded(x)[1:])
 
     @torch.no_grad()
@@ -174,7 +190,7 @@ class VIB(SingleLossModel):
         """Probabilities of the classes `(n, k)`, in the order of `buffers_["classes"]`.
 
         Args:
-            x: `(n, d)`.
+            x: Items `(n, *item_shape_)`.
             n_samples: Draws of z per row whose probabilities are averaged; 0 for its mean alone.
             generator: Source of random numbers; None for the model's own.
         """

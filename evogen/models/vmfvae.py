@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from evogen.models import vmf
 from evogen.models.checks import as_rows, check_number
 from evogen.models.rng import normal
 from evogen.models.serialization import register
-from evogen.models.vae import VAE, Autoencoder
+from evogen.models.vae import VAE, Autoencoder, Gaussians
 
 MAX_KAPPA = 1e5
 
@@ -27,12 +27,15 @@ class VMFVAE(VAE):
     distribution with its direction, and by default its concentration kappa = 1 + softplus(.),
     from the encoder; the sampler, the divergence and their gradients are exact (see `vmf`). A
     given kappa makes the divergence a constant, which cannot vanish. `encode` gives directions
-    and `decode` takes any vectors, by their directions. The other parameters are those of `VAE`.
+    and `decode` takes any vectors, by their directions. The other parameters are those of `VAE`;
+    `prior` keeps its default, which has no meaning here.
 
     Attributes:
         latent_dim: Size of z, at least 2; the sphere has one dimension less.
         kappa: A fixed concentration > 0 of all posteriors; None for one that is learned.
     """
+
+    priors: ClassVar[tuple[str, ...]] = ("normal",)
 
     kappa: float | None = None
 
@@ -72,7 +75,13 @@ class VMFVAE(VAE):
         """KL(q(z | x) | uniform) in nats, `(n,)`."""
         return vmf.kl_to_uniform(self.latent_dim, posterior[1])[:, 0].float()
 
-    def log_weight(self, posterior: tuple[Tensor, Tensor], noise: Tensor, z: Tensor) -> Tensor:
+    def log_weight(
+        self,
+        posterior: tuple[Tensor, Tensor],
+        noise: Tensor,
+        z: Tensor,
+        components: Gaussians | None = None,
+    ) -> Tensor:
         """log p(z) - log q(z | x), `(n,)`."""
         direction, kappa = posterior
         cosine = (z * direction).sum(dim=1)
@@ -83,6 +92,6 @@ class VMFVAE(VAE):
         return F.normalize(normal((n, self.latent_dim), generator, device=self.device_), dim=1)
 
     def decode(self, z: Any, condition: Any = None) -> Tensor:
-        """Means of p(x | z) `(n, d)`, in the units of the data, of z / |z| `(n, latent_dim)`."""
+        """Means of p(x | z), items in the units of the data, of z / |z|, z `(n, latent_dim)`."""
         self.check_fitted()
         return super().decode(F.normalize(as_rows("z", z, n_columns=self.latent_dim)), condition)

@@ -31,9 +31,25 @@ class ClippedObjective(Objective):
         return loss
 
 
+class WassersteinLoss:
+    """The critic's losses: it maximizes E D(x) - E D(G(z)); the generator maximizes E D(G(z))."""
+
+    def real_loss(self, logits: Tensor) -> Tensor:
+        """-D(x)."""
+        return -logits
+
+    def fake_loss(self, logits: Tensor) -> Tensor:
+        """D(G(z)), and D of negatives."""
+        return logits
+
+    def fooling_loss(self, logits: Tensor) -> Tensor:
+        """-D(G(z))."""
+        return -logits
+
+
 @register
 @dataclass(kw_only=True, eq=False, repr=False)
-class WGAN(GAN):
+class WGAN(WassersteinLoss, GAN):
     """Wasserstein GAN with weight clipping (Arjovsky, Chintala and Bottou 2017, algorithm 1).
 
     The critic maximizes E D(x) - E D(G(z)), an estimate of the Wasserstein distance up to the
@@ -69,28 +85,3 @@ class WGAN(GAN):
         critic, generator = super().objectives(rows)
         given = {f.name: getattr(critic, f.name) for f in fields(critic)}
         return [ClippedObjective(**given, limit=self.clip), generator]
-
-    def discriminator_loss(
-        self,
-        real: Tensor,
-        z: Tensor,
-        condition: Tensor | None,
-        negative: Tensor | None,
-        noise: Tensor | None,
-    ) -> Tensor:
-        """E D(G(z)) - E D(x); negatives have their share of the first mean."""
-        _, on_real, on_fake, on_negative = self.discriminate(real, z, condition, negative, noise)
-        low = on_fake.mean()
-        if on_negative is not None:
-            low = torch.lerp(low, on_negative.mean(), self.negative_weight)
-        loss = low - on_real.mean()
-        if self.r1 > 0:
-            loss = loss + 0.5 * self.r1 * self.squared_slope(real, condition).mean()
-        return loss
-
-    def generator_loss(self, z: Tensor, condition: Tensor | None, noise: Tensor | None) -> Tensor:
-        """-E D(G(z))."""
-        fake = self.forward_generator(z, condition)
-        if noise is not None:
-            fake = fake + noise
-        return -self.weights_["discriminator"].module(fake, condition).mean()

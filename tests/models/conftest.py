@@ -11,19 +11,24 @@ import torch
 
 from evogen.models import (
     AE,
+    BEGAN,
     BNVAE,
     DDPM,
+    EGAN,
     GAN,
     LSGAN,
     PCA,
     VAE,
     VMFVAE,
+    VQVAE,
     WGAN,
     WGANGP,
     GaussianMixture,
     GenerativeModel,
+    HierarchicalVAE,
     KernelDiffusion,
     LocalLinear,
+    ScoreModel,
 )
 
 Factory = Callable[..., GenerativeModel]
@@ -73,6 +78,13 @@ FACTORIES: dict[str, Factory] = {
     ),
     "mixture": lambda **k: GaussianMixture(**{"n_components": 3, "n_steps": 10, **k}),
     "mixture-diag": lambda **k: GaussianMixture(**{"covariance": "diag", "n_steps": 10, **k}),
+    "hierarchical": lambda **k: HierarchicalVAE(**{"n_steps": 8, "width": 16, **k}),
+    "vq-vae": lambda **k: VQVAE(
+        **{"n_steps": 10, "hidden": (16,), "prior_steps": 2, "prior_width": 8, **k}
+    ),
+    "began": lambda **k: BEGAN(**{"n_steps": 10, **k}),
+    "egan": lambda **k: EGAN(**{"n_steps": 4, "hidden_generator": (16,), **k}),
+    "score": lambda **k: ScoreModel(**{"n_steps": 10, "hidden": (32,), "n_sample_steps": 5, **k}),
     "kernel-diffusion": lambda **k: KernelDiffusion(**{"n_neighbors": 10, **k}),
     "local-linear": lambda **k: LocalLinear(**k),
     "ddpm": lambda **k: DDPM(**{"n_steps": 20, "hidden": (32,), "n_sample_steps": 5, **k}),

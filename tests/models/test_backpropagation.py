@@ -120,13 +120,23 @@ class OtherLoss(GAN):
         return super().generator_loss(z, condition, noise) * 2
 
 
+class OtherHook(GAN):
+    def real_loss(self, logits):
+        return super().real_loss(logits) * 2
+
+
 @pytest.mark.parametrize(
     "model",
     [
         GAN(norm="layer"),
         GAN(r1=0.1),
+        GAN(gp_weight=0.1),
+        GAN(spectral_norm=True),
+        GAN(packing=2),
+        GAN(norm_discriminator="batch"),
         WGANGP(),
         OtherLoss(),
+        OtherHook(),
         DDPM(residual=True),
         DDPM(conditioning="film"),
     ],

@@ -278,7 +278,11 @@ def test_a_diverging_fit_keeps_the_last_good_weights_and_warns(make, data):
     model = make().fit(data)
     for name, value in rates.items():
         setattr(model, name, value)
-    before = {k: v.clone() for k, v in model.state_tensors().items() if "networks" in k}
+    before = {
+        k: v.clone()
+        for k, v in model.state_tensors().items()
+        if k.startswith(("networks", "averages"))
+    }
     with pytest.warns(TrainingDiverged, match="diverged"):
         model.fit(data, n_steps=30)
     after = model.state_tensors()
@@ -307,14 +311,25 @@ def test_unknown_arguments_are_refused(make):
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_every_model_works_without_arguments_and_documents_them(name):
     cls = REGISTRY[name]
-    data = np.random.default_rng(0).random((30, 4))
-    needed = {"VIB": {"y": np.arange(30) % 3}, "PreferenceDiffusion": {"condition": data[:, :2]}}
+    rng = np.random.default_rng(0)
+    data = rng.random((30, 4))
+    if "tokens" in cls.items:
+        data = rng.integers(0, 5, (30, 4))
+    elif "vectors" not in cls.items:
+        data = rng.random((30, 1, 8, 8))
+    labels, texts = np.arange(30) % 3, ["a b", "b c", "c"] * 10
+    needed = {
+        "VIB": {"y": labels},
+        "ImageFeatures": {"y": labels},
+        "PreferenceDiffusion": {"condition": data[:, :2]},
+        "LatentDiffusion": {"condition": texts},
+    }
     asked = {"PreferenceDiffusion": {"condition": data[:1, :2]}}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = cls().fit(data, n_steps=3, **needed.get(name, {}))
-    if name != "VIB":  # a classifier
-        assert model.sample(2, **asked.get(name, {})).shape == (2, 4)
+    if name not in ("VIB", "ImageFeatures"):  # classifiers
+        assert model.sample(2, **asked.get(name, {})).shape == (2, *data.shape[1:])
     documented = "".join(inspect.getdoc(c) or "" for c in cls.__mro__ if c is not object)
     for parameter in model.get_params():
         assert f"{parameter}:" in documented, f"{name}.{parameter} has no description"

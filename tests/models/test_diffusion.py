@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from evogen.models import DDPM
-from evogen.models.diffusion import alpha_bar
+from evogen.models import DDPM, denoiser, load_model
+from evogen.models.schedulers import alpha_bar
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -31,24 +31,6 @@ def gaussian_oracle(model: DDPM, variance: float):
 def unscaled() -> DDPM:
     """A fitted model in 1-D without scaling, for tests that put their own predictor in."""
     return DDPM(n_timesteps=200, normalize=False, n_steps=0, clip=None).fit([[0.0], [1.0]])
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "linear"])
-@pytest.mark.parametrize("n_timesteps", [50, 100, 1000])
-def test_schedules_fall_from_one_to_almost_nothing(schedule, n_timesteps):
-    left = alpha_bar(schedule, n_timesteps)
-    assert left.shape == (n_timesteps + 1,)
-    assert left[0] == 1
-    assert (left[1:] < left[:-1]).all()
-    assert 0 < left[-1] < 1e-4
-
-
-def test_schedules_have_the_values_of_their_papers():
-    beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
-    assert torch.allclose(alpha_bar("linear", 1000)[1:], torch.cumprod(1 - beta, 0))
-    f = [math.cos((t / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(1000)]
-    expected = torch.tensor(f, dtype=torch.float64) / f[0]
-    assert torch.allclose(alpha_bar("cosine", 1000)[:-1], expected, rtol=1e-9)
 
 
 def test_signal_and_noise_keep_the_variance_at_one(unscaled):
@@ -111,7 +93,7 @@ def test_the_three_predictions_mean_the_same(prediction, monkeypatch):
     t, x0, noise = 300, torch.randn(4, 3, generator=generator()), torch.ones(4, 3)
     a, s = model._signal[t], model._noise[t]
     output = {"noise": noise, "x0": x0, "v": a * noise - s * x0}[prediction]
-    monkeypatch.setattr(model, "_guided", lambda x, t, c: output)
+    monkeypatch.setattr(model, "guided", lambda x, t, c: output)
     found = model.predict(a * x0 + s * noise, t, None)
     assert torch.allclose(found[0], x0, atol=1e-4)
     assert torch.allclose(found[1], noise, atol=1e-4)
@@ -159,7 +141,7 @@ def test_guidance_one_is_the_conditional_network_and_zero_the_unconditional():
         outputs = {}
         for w in (0.0, 1.0, 2.5):
             model.guidance = w
-            outputs[w] = model._guided(x, t, given)
+            outputs[w] = model.guided(x, t, given)
     assert torch.equal(outputs[1.0], conditional)
     assert torch.equal(outputs[0.0], free)
     assert torch.allclose(outputs[2.5], free + 2.5 * (conditional - free), atol=1e-5)
@@ -264,6 +246,198 @@ def test_the_eight_ring_is_found_whole():
     assert float((share * (8 * share).log()).sum()) < 0.01
 
 
+def test_noised_rows_have_the_moments_of_q():
+    """x_t has mean a_t x_0 and variance s_t^2 at every level."""
+    model = DDPM(n_timesteps=4, n_sample_steps=4, n_steps=0, prediction="x0", batch_size=200_000)
+    rows = model.fit([[1.0], [3.0]]).check_rows([[1.0]], None)
+    rows.x = model.prepare_x(rows.x)
+    x, context, target = (part[0] for part in model.draw_batches(rows, 1, generator()))
+    level = torch.cdist(context, model._time).argmin(dim=1)
+    left = alpha_bar("cosine", 4)
+    for t in range(1, 5):
+        noised = x[level == t]
+        assert len(noised) == 50_000
+        mean = math.sqrt(left[t]) * float(target[0])
+        assert float(noised.mean()) == pytest.approx(mean, abs=0.02)
+        assert float(noised.var()) == pytest.approx(float(1 - left[t]), rel=0.03)
+
+
+def test_the_best_noise_for_a_gaussian_is_learned():
+    """For data N(0, C) it is s_t (a_t^2 C + s_t^2 I)^-1 x_t, in closed form."""
+    rng = np.random.default_rng(0)
+    root = torch.tensor([[1.0, 0.0], [0.8, 0.6]], dtype=torch.float64)
+    x = rng.normal(size=(20_000, 2)) @ root.T.numpy()
+    model = DDPM(
+        prediction="noise",
+        normalize=False,
+        clip=None,
+        hidden=(64, 64),
+        batch_size=256,
+        n_steps=1500,
+        lr=3e-3,
+        schedule="cosine",
+        ema_decay=0.995,
+    ).fit(x)
+    covariance = root @ root.T
+    errors = []
+    for t in range(50, 1000, 100):
+        a, s = float(model._signal[t]), float(model._noise[t])
+        x_t = a * torch.as_tensor(x[:2000]) + s * torch.as_tensor(rng.normal(size=(2000, 2)))
+        noised = a * a * covariance + s * s * torch.eye(2, dtype=torch.float64)
+        best = s * x_t @ torch.linalg.inv(noised)
+        with torch.no_grad():
+            _, noise = model.predict(x_t.float(), t, None)
+        errors.append(float((noise - best).square().mean()))
+    assert np.mean(errors) < 1e-3
+
+
+# Learned variance and inversion.
+
+
+def test_a_learned_variance_is_used_when_noise_is_added():
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    model = DDPM(n_steps=100, hidden=(32,), learned_variance=True, n_sample_steps=10).fit(x)
+    network = model.sampler("network")
+    ends = {}
+    for eta in (0.0, 1.0):
+        for share in (-20.0, 20.0):
+            with torch.no_grad():
+                network.output.bias[2:] = share
+            model.eta = eta
+            ends[eta, share] = model.sample(500, generator=generator())
+    assert torch.equal(ends[0.0, -20.0], ends[0.0, 20.0])
+    # Beta is more than the variance of the posterior.
+    assert ends[1.0, 20.0].std() > 1.05 * ends[1.0, -20.0].std()
+    model.learned_variance = False
+    model.weights_["network"].module.output = network.output
+    plain = DDPM(n_steps=0, n_sample_steps=10, eta=1.0, hidden=(32,)).fit(x)
+    plain.guided = lambda x, t, c: model.guided(x, t, c)[:, :2]
+    plain.buffers_ = model.buffers_
+    plain.scaler_ = model.scaler_
+    assert torch.allclose(plain.sample(500, generator=generator()), ends[1.0, -20.0], atol=1e-4)
+
+
+def test_inversion_finds_the_noise_that_an_item_comes_from():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1000, 2)) @ np.array([[1.0, 0.8], [0.0, 0.6]]) * [1, 10] + [3, -2]
+    model = DDPM(hidden=(64, 64), n_steps=300, lr=3e-3, n_sample_steps=100, eta=1.0).fit(x)
+    scale = torch.tensor(x.std(axis=0))
+    errors = []
+    for n_corrections in (0, 3):
+        noise = model.invert(x[:200], n_corrections=n_corrections)
+        again = model.sample_from(noise)
+        errors.append(float(((again - torch.tensor(x[:200])) / scale).abs().max()))
+    assert errors[1] < 1e-2
+    assert errors[1] < errors[0]
+    assert abs(float(noise.std()) - 1) < 0.15
+    other = model.sample_from(torch.randn(200, 2, generator=generator()))
+    assert (other - torch.tensor(x[:200])).abs().max() > 1, "any noise gives back the items"
+
+
+def test_sampling_from_given_noise_is_deterministic_ddim():
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    model = DDPM(n_steps=20, hidden=(32,)).fit(x)
+    start = torch.randn(6, 3, generator=generator(4))
+    assert torch.equal(model.sample_from(start), model.sample(6, generator=generator(4)))
+    with pytest.raises(ValueError, match="noise must have shape"):
+        model.sample_from(start[:, :2])
+
+
+# Images.
+
+
+@pytest.fixture(scope="module")
+def stripes() -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures of 5 x 4 that are bright with dark rows 1 and 3 (label 3), or all dark (label 7)."""
+    labels = torch.tensor([3, 7]).repeat(50)
+    x = torch.full((100, 1, 5, 4), 0.1)
+    x[labels == 3, :, ::2] = 0.9
+    return x + 0.02 * torch.randn(x.shape, generator=generator()), labels
+
+
+@pytest.fixture(scope="module")
+def painter(stripes) -> DDPM:
+    arguments = {"channels": (8, 8), "n_steps": 150, "batch_size": 32, "lr": 4e-3}
+    return DDPM(**arguments, schedule="cosine", condition_dropout=0.2).fit(*stripes)
+
+
+def test_images_are_learned_with_their_labels(painter):
+    assert painter.is_convolutional
+    for label, target in ((3, [0.9, 0.1]), (7, [0.1, 0.1])):
+        x = painter.sample(40, label)
+        assert x.shape == (40, 1, 5, 4)
+        means = torch.stack((x[..., ::2, :].mean(), x[..., 1::2, :].mean()))
+        assert torch.allclose(means, torch.tensor(target), atol=0.08)
+    free = painter.sample(100)
+    bright = free[..., ::2, :].mean(dim=(1, 2, 3)) > 0.5
+    assert 0.2 < float(bright.double().mean()) < 0.8
+    assert free.min() >= 0
+    assert free.max() <= 1
+
+
+def test_guidance_mixes_the_two_sides_of_a_u_net(painter):
+    x = torch.randn(4, 20, generator=generator())
+    given = torch.tensor([[1.0, 0.0]]).expand(4, 2)
+    outputs = {}
+    with torch.no_grad():
+        for w in (0.0, 1.0, 2.5):
+            painter.guidance = w
+            outputs[w] = painter.guided(x, 500, given)
+        free = painter.guided(x, 500, None)
+    painter.guidance = 1.0
+    assert torch.equal(outputs[0.0], free)
+    mixed = free + 2.5 * (outputs[1.0] - free)
+    assert torch.allclose(outputs[2.5], mixed, atol=1e-5)
+    assert (outputs[1.0] - free).abs().max() > 1e-3
+
+
+def test_few_pictures_at_a_time_give_the_same_samples(painter, monkeypatch):
+    whole = painter.sample(10, 3, generator=generator())
+    monkeypatch.setattr(denoiser, "SAMPLER_NUMBERS", 3 * 20 * 8)
+    network, sizes = painter.sampler("network"), []
+    handle = network.register_forward_pre_hook(lambda m, inputs: sizes.append(len(inputs[0])))
+    parts = painter.sample(10, 3, generator=generator())
+    handle.remove()
+    assert set(sizes) == {3, 1}
+    assert torch.allclose(parts, whole, atol=1e-5)
+
+
+def test_pictures_can_be_changed_a_little_and_inverted(painter, stripes):
+    x, labels = stripes
+    painter.n_sample_steps = 50
+    changed = painter.denoise_from(x[:8], 0.2, labels[:8])
+    assert changed.shape == (8, 1, 5, 4)
+    assert 0 < (changed - x[:8]).abs().mean() < 0.1
+    noise = painter.invert(x[:8], labels[:8])
+    again = painter.sample_from(noise, labels[:8])
+    painter.n_sample_steps = 20
+    assert noise.shape == again.shape == (8, 1, 5, 4)
+    assert (again - x[:8]).abs().mean() < 1e-2
+
+
+def test_a_model_of_images_is_saved_whole_and_learns_on(stripes, tmp_path):
+    model = DDPM(channels=(4, 4), n_steps=3, ema_decay=0.9, learned_variance=True, eta=1.0)
+    model.n_octaves = 1
+    model.fit(*stripes)
+    model.save(tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    for _ in range(2):
+        assert torch.equal(model.sample(3, 7), loaded.sample(3, 7))
+        model.fit(*stripes)
+        loaded.fit(*stripes)
+
+
+def test_the_architecture_follows_the_items_or_is_chosen(stripes):
+    flat = DDPM(architecture="mlp", n_steps=2, hidden=(8,)).fit(*stripes)
+    assert not flat.is_convolutional
+    assert flat.sample(2, 3).shape == (2, 1, 5, 4)
+    model = DDPM(architecture="unet", n_steps=2, channels=(4,))
+    with pytest.raises(ValueError, match=r'x must be images .* for architecture="unet"'):
+        model.fit(np.eye(4))
+    assert model.n_features_ is None
+    assert model.fit(stripes[0][:1]).sample(2).shape == (2, 1, 5, 4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -274,6 +448,10 @@ def test_the_eight_ring_is_found_whole():
         ({"eta": 2}, "eta must be at least 0 and at most 1"),
         ({"time_dim": 5}, "time_dim must be even"),
         ({"residual": True, "hidden": (8, 9)}, "needs equal widths"),
+        ({"architecture": "cnn"}, "architecture must be one of"),
+        ({"channels": ()}, "channels must have at least one number"),
+        ({"n_blocks": 0}, "n_blocks must be at least 1"),
+        ({"variance_weight": -1}, "variance_weight must be at least 0"),
     ],
 )
 def test_bad_parameters_are_refused(arguments, message):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evogen.models import GAN, WGANGP
-from evogen.models.gan import gaussian_of
+from evogen.models.adversarial_networks import gaussian_of
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -11,11 +11,15 @@ from scipy.linalg import sqrtm
 
 from evogen.models import toys
 from evogen.models.metrics import (
+    bits_per_dim,
+    class_entropy,
     frechet_distance,
     mmd2,
     mode_coverage,
+    nearer_share,
     nearest_distance,
     precision_recall,
+    report,
     wasserstein2,
 )
 
@@ -176,6 +180,91 @@ def test_the_frechet_distance_is_that_of_the_gaussians():
     assert frechet_distance(*dead) == pytest.approx(expected, rel=1e-9)
     assert frechet_distance(x, x) == pytest.approx(0.0, abs=1e-9)
     assert frechet_distance(x[:, :1], x[:, :1] + 2) == pytest.approx(4.0)
+
+
+def test_images_are_taken_as_their_pixels():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 20, 3, 2, 2))
+    flat = x.reshape(20, 12), torch.as_tensor(y.reshape(20, 12))
+    for metric in (mmd2, wasserstein2, precision_recall, frechet_distance):
+        assert metric(x, torch.as_tensor(y)) == metric(*flat)
+    assert torch.equal(nearest_distance(x, y), nearest_distance(*flat))
+
+
+def test_the_frechet_distance_looks_through_given_features():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 3)), rng.normal(size=(50, 3))
+    y[:, 0] = x[:, 0]
+    blind = frechet_distance(x, y, features=lambda items: items[:, :1])
+    assert blind == pytest.approx(0.0, abs=1e-9)
+    assert frechet_distance(x, y) > 0.01
+    with pytest.raises(TypeError, match="features must be a function"):
+        frechet_distance(x, y, features=3)
+
+
+def test_bits_per_dim_of_uniform_images_are_the_bits_of_a_pixel():
+    shape = (3, 4, 4)
+    # The uniform density on [0, 1] is 1: every one of 256 values costs 8 bits.
+    assert bits_per_dim(np.zeros(5), shape) == pytest.approx(8.0)
+    assert bits_per_dim(0.0, shape, levels=2) == pytest.approx(1.0)
+    # Discrete: fair coins.
+    nats = torch.full((7,), -48 * math.log(2))
+    assert bits_per_dim(nats, shape, levels=1) == pytest.approx(1.0)
+    assert bits_per_dim([-1.0, -3.0], (2,), levels=1) == pytest.approx(1 / math.log(2))
+    for log_prob, levels, message in (
+        ([], 256, "at least one number"),
+        ([math.nan], 256, "must be finite"),
+        ([1.0], 0, "levels must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bits_per_dim(log_prob, shape, levels)
+
+
+def test_class_entropy_is_that_of_the_most_probable_classes():
+    all_alike = np.tile([0.4, 0.3, 0.3], (6, 1))
+    assert class_entropy(all_alike) == 0.0, "the chances themselves would give 1.09"
+    assert class_entropy(np.eye(3)) == pytest.approx(math.log(3))
+    halves = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]])
+    assert class_entropy(halves) == pytest.approx(math.log(2))
+
+
+def test_the_nearer_share_is_half_for_fresh_data_and_one_for_copies():
+    rng = np.random.default_rng(0)
+    data, test, fresh = rng.normal(size=(3, 400, 3))
+    assert nearer_share(fresh, test, data) == pytest.approx(0.5, abs=0.06)
+    assert nearer_share(data, test, data) == 1.0
+    assert nearer_share(fresh + 100, test, data) == 0.0
+    assert nearer_share(test[::-1].copy(), test, data) == 0.5
+    # By hand: samples at 0, 2; held-out at 1, 2; (1 + 1 + 0 + 1/2) / 4.
+    assert nearer_share([[0.0], [2.0]], [[1.0], [2.0]], [[0.0]]) == pytest.approx(2.5 / 4)
+
+
+def test_a_report_tells_a_good_model_from_a_memorizer_and_a_collapse():
+    rng = np.random.default_rng(0)
+    data, test, good = rng.normal(size=(3, 300, 2))
+    copied, collapsed = data[rng.permutation(300)], 0.05 * rng.normal(size=(300, 2))
+    found = {
+        name: report(x, data, test=test)
+        for name, x in (("good", good), ("copied", copied), ("collapsed", collapsed))
+    }
+    assert {k.removesuffix("_test") for k in found["good"] if k.endswith("_test")} == {
+        *("frechet", "mmd2", "precision", "recall", "nearest", "nearer_than")
+    }
+    held = found["good"]
+    for key in ("frechet", "precision", "recall", "nearest"):
+        assert found["good"][key] == pytest.approx(held[f"{key}_test"], rel=0.3, abs=0.06)
+    assert found["collapsed"]["frechet"] > 1.5
+    assert found["good"]["nearer_than_test"] == pytest.approx(0.5, abs=0.1)
+    assert found["copied"]["frechet"] < held["frechet_test"], "the best of all by this number"
+    assert found["copied"]["nearest"] == 0
+    assert found["copied"]["nearer_than_test"] == 1
+    assert found["collapsed"]["precision"] > 0.9
+    assert found["collapsed"]["recall"] < 0.1
+    assert found["collapsed"]["mmd2"] > 0.3 > 0.03 > abs(found["good"]["mmd2"])
+    small = report(good, data, test=test[:50], n_compared=100)
+    assert small["n"] == 50
+    assert small["nearest"] == pytest.approx(float(nearest_distance(good[:50], data).mean()))
+    assert "nearest_test" not in report(good, data)
 
 
 def test_wrong_tables_are_refused_in_one_sentence():

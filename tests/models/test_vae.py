@@ -10,6 +10,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 from evogen.models import VAE, load_model
+from evogen.models.vae import mixture_log_density
 
 
 def low_rank(n: int, d: int = 6, q: int = 2, seed: int = 0) -> np.ndarray:
@@ -252,3 +253,42 @@ def test_a_bernoulli_vae_takes_probabilities_only_and_is_saved(tmp_path):
     assert torch.equal(load_model(tmp_path / "x").sample(5), model.sample(5))
     with pytest.raises(ValueError, match="did you mean 'bernoulli'"):
         VAE(likelihood="bernouli")
+
+
+def test_the_mixture_of_pseudo_inputs_is_a_density():
+    draws = torch.Generator().manual_seed(0)
+    mean, log_variance = (torch.randn(5, 3, generator=draws) for _ in range(2))
+    z = torch.randn(20, 3, generator=draws)
+    parts = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    expected = parts.log_prob(z[:, None]).sum(dim=2).exp().mean(dim=1).log()
+    constant = 1.5 * np.log(2 * np.pi)
+    found = mixture_log_density(z, (mean, log_variance)) - constant
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(80) % 2])
+def test_a_learned_prior_follows_the_codes_and_is_saved(labels, tmp_path):
+    x = binary(80)
+    settings = {"likelihood": "bernoulli", "latent_dim": 2, "hidden": (16,), "lr": 1e-2}
+    model = VAE(**settings, prior="vamp", n_pseudo_inputs=4, n_steps=150, ema_decay=0.5)
+    model.fit(x, labels)
+    given = None if labels is None else 1
+    mass = model.log_prob(EVERY, given, n_samples=2000).exp()
+    assert float(mass.sum()) == pytest.approx(1.0, abs=0.03)
+    rows = model.sample(500, given)
+    assert float((rows[:, 0] == rows[:, 1]).double().mean()) > 0.8
+    assert model.known_gradient() is None
+    model.save(tmp_path / "m")
+    twin = load_model(tmp_path / "m")
+    assert torch.equal(model.fit(x, labels).sample(5, given), twin.fit(x, labels).sample(5, given))
+
+
+def test_pseudo_inputs_start_as_rows_of_the_first_data_and_then_go_on():
+    model = VAE(prior="vamp", n_pseudo_inputs=3, normalize=False).fit(np.eye(6), n_steps=0)
+    start = model.weights_["network"].module.pseudo_inputs.detach().clone()
+    assert torch.equal(start, torch.eye(6)[[0, 2, 4]])
+    model.fit(np.eye(6), n_steps=5)
+    learned = model.weights_["network"].module.pseudo_inputs.detach().clone()
+    assert not torch.equal(start, learned)
+    model.fit(np.zeros((4, 6)) + np.arange(6), n_steps=0)
+    assert torch.equal(learned, model.weights_["network"].module.pseudo_inputs.detach())
