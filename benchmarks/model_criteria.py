@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from pkgutil import iter_modules
 from statistics import median
@@ -93,7 +94,7 @@ def run(chosen: Sequence[Criterion], n_seeds: int | None, jobs: int, again: bool
         and (c.name, seed, broken) not in done
     ]
     RESULTS.parent.mkdir(exist_ok=True)
-    with ProcessPoolExecutor(jobs, max_tasks_per_child=8) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(train, *task): task for task in plan}
         for i, future in enumerate(as_completed(futures), start=1):
             name, seed, broken = futures[future]

@@ -59,45 +59,65 @@ FIGURES = ROOT / "docs" / "figures"
 PAGE = ROOT / "docs" / "gallery.md"
 SEED = 1
 TOY_POINTS, SHOWN_POINTS = 10_000, 1000
-N_TOY_STEPS = 1500
+N_TOY_STEPS = 1000
 N_IMAGES = 20
 
 Make = Callable[[], GenerativeModel]
 
+SHORTER: dict[str, Any] = {"n_steps": 2 * N_TOY_STEPS, "n_sample_steps": 100}
 SMALL_GAN: dict[str, Any] = {**STEADY, "n_steps": N_TOY_STEPS}
 ON_TOYS: dict[str, Make] = {
     "PCA": lambda: PCA(n_components=1),
     "GaussianMixture": lambda: GaussianMixture(n_components=30, n_steps=200),
     "AE": lambda: AE(n_steps=N_TOY_STEPS, latent_dim=2, n_components=30, batch_size=256),
     "VAE": lambda: VAE(n_steps=N_TOY_STEPS, latent_dim=2, hidden=(128, 128), batch_size=256),
-    "VQVAE": lambda: VQVAE(n_steps=N_TOY_STEPS, batch_size=256),
+    "VQVAE": lambda: VQVAE(n_steps=N_TOY_STEPS, batch_size=256, prior_steps=200),
     "GAN": lambda: GAN(**SMALL_GAN, r1=0.1),
     "LSGAN": lambda: LSGAN(**SMALL_GAN, r1=0.1),
     "WGAN": lambda: WGAN(**{**SMALL_GAN, "n_steps": 500}),
     "WGANGP": lambda: WGANGP(**{**SMALL_GAN, "n_steps": 600}),
     "EGAN": lambda: EGAN(n_steps=N_TOY_STEPS // 3, batch_size=128),
-    "ScoreModel": lambda: ScoreModel(n_steps=2 * N_TOY_STEPS, batch_size=512),
-    "DDPM": lambda: DDPM(**{**DIFFUSION_ON_TOYS, "n_steps": 2 * N_TOY_STEPS}),
+    "ScoreModel": lambda: ScoreModel(n_steps=N_TOY_STEPS, batch_size=512, n_octaves=6),
+    "DDPM": lambda: DDPM(
+        **{**DIFFUSION_ON_TOYS, "n_steps": 2 * N_TOY_STEPS, "n_sample_steps": 100}
+    ),
+}
+VAE_ON_DIGITS: dict[str, Any] = {
+    "n_steps": 1200,
+    "latent_dim": 10,
+    "likelihood": "bernoulli",
+    "batch_size": 128,
+    "architecture": "mlp",
+    "hidden": (256, 256),
 }
 ON_DIGITS: dict[str, Make] = {
     "PCA": lambda: PCA(n_components=10),
     "GaussianMixture": lambda: GaussianMixture(n_components=30, n_steps=100),
-    "AE": lambda: AE(n_steps=1000, latent_dim=10, n_components=10, batch_size=128),
-    "VAE": lambda: VAE(n_steps=1500, latent_dim=10, likelihood="bernoulli", batch_size=128),
-    "BNVAE": lambda: BNVAE(n_steps=1500, latent_dim=10, likelihood="bernoulli", batch_size=128),
-    "VMFVAE": lambda: VMFVAE(n_steps=1500, latent_dim=10, likelihood="bernoulli", batch_size=128),
-    "HierarchicalVAE": lambda: HierarchicalVAE(n_steps=1500, likelihood="bernoulli"),
-    "VQVAE": lambda: VQVAE(n_steps=1000, n_embeddings=32),
-    "PixelCNN": lambda: PixelCNN(n_steps=600),
-    "PixelRNN": lambda: PixelRNN(n_steps=300),
-    "DCGAN": lambda: DCGAN(
-        n_steps=1200, lr_generator=1e-3, lr_discriminator=1e-3, schedule="linear", ema_decay=0.99
+    "AE": lambda: AE(
+        n_steps=1000,
+        latent_dim=10,
+        n_components=10,
+        batch_size=128,
+        architecture="mlp",
+        hidden=(256, 256),
     ),
-    "WGANGP": lambda: WGANGP(n_steps=500, n_critic=3, ema_decay=0.99),
-    "BEGAN": lambda: BEGAN(**BEGAN_SETTINGS),
-    "StyleGAN": lambda: StyleGAN(**STYLE, n_steps=1000),
-    "ScoreModel": lambda: ScoreModel(n_steps=800),
-    "DDPM": lambda: DDPM(**DIFFUSION_ON_DIGITS),
+    "VAE": lambda: VAE(**VAE_ON_DIGITS),
+    "BNVAE": lambda: BNVAE(**VAE_ON_DIGITS),
+    "VMFVAE": lambda: VMFVAE(**VAE_ON_DIGITS),
+    "HierarchicalVAE": lambda: HierarchicalVAE(n_steps=800, likelihood="bernoulli", batch_size=128),
+    "VQVAE": lambda: VQVAE(n_steps=1000, n_embeddings=32, batch_size=64),
+    "PixelCNN": lambda: PixelCNN(n_steps=300),
+    "PixelRNN": lambda: PixelRNN(n_steps=200, kind="row"),
+    "DCGAN": lambda: DCGAN(
+        n_steps=1000, lr_generator=1e-3, lr_discriminator=1e-3, schedule="linear", ema_decay=0.99
+    ),
+    "WGANGP": lambda: WGANGP(n_steps=300, n_critic=3, ema_decay=0.99),
+    "BEGAN": lambda: BEGAN(**{**BEGAN_SETTINGS, "n_steps": 2500}),
+    "StyleGAN": lambda: StyleGAN(**{**STYLE, "n_steps": 800}),
+    "ScoreModel": lambda: ScoreModel(
+        n_steps=500, batch_size=64, lr=2e-3, schedule="cosine", ema_decay=0.99
+    ),
+    "DDPM": lambda: DDPM(**{**DIFFUSION_ON_DIGITS, "n_steps": 600}),
 }
 MEANS_ONLY = {"VAE", "BNVAE", "VMFVAE", "HierarchicalVAE"}
 """Whose samples are shown as the decoder's means, not as draws of single pixels."""
@@ -286,9 +306,9 @@ def binary_pixels() -> str:
     train = binary(digits_split()[0])
     rows = {"data": train[:N_IMAGES]}
     for name, make in {
-        "PixelCNN": lambda: PixelCNN(n_steps=600),
-        "PixelRNN row": lambda: PixelRNN(n_steps=300, kind="row"),
-        "PixelRNN diagonal": lambda: PixelRNN(n_steps=300, kind="diagonal"),
+        "PixelCNN": lambda: PixelCNN(n_steps=300),
+        "PixelRNN row": lambda: PixelRNN(n_steps=200, kind="row"),
+        "PixelRNN diagonal": lambda: PixelRNN(n_steps=200, kind="diagonal"),
     }.items():
         rows[name] = trained(make, train).sample(N_IMAGES)
     rows_of_pictures(rows, "pixels")

@@ -404,7 +404,8 @@ def main() -> None:
     parser.add_argument("--measure", nargs=2, metavar=("TASK", "LIBRARY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        print(json.dumps(measure(*args.measure, torch.device(args.device))))
+        task, library = args.measure
+        print(json.dumps(measure(task, library, torch.device(args.device))))
         return
     found: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     for repeat in range(args.repeats):

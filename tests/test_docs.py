@@ -17,11 +17,13 @@ def python_blocks(page):
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-RUNNING = ["README", *(f"docs/{p}" for p in ("operators", "problems", "diffusion", "gmoea", "ask"))]
+DOCS = ("operators", "problems", "diffusion", "gmoea", "ask", "models", "multitask")
+RUNNING = ["README", *(f"docs/{p}" for p in DOCS)]
 
 
 @pytest.mark.parametrize("page", [f"{name}.md" for name in RUNNING])
-def test_the_python_of_a_page_runs(page, capsys):
+def test_the_python_of_a_page_runs(page, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     names = dict(GIVEN)
     blocks = python_blocks(ROOT / page)
     assert blocks, "nothing to run: the page has lost its Python, or its fences changed"

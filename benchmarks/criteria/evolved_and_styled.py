@@ -74,7 +74,7 @@ def spaces(seed: int) -> Figures:
     label = class_probabilities(model.synthesize(w, generator=generator)).argmax(dim=1)
     in_z, in_w = probe_accuracy(z, label), probe_accuracy(w, label)
     path_z, path_w = (
-        path_length(model, space, n=N_PATHS, generator=seeded_generator(seed, 2))  # type: ignore[arg-type]
+        path_length(model, space, n=N_PATHS, generator=seeded_generator(seed, 2))
         for space in ("z", "w")
     )
     return {

@@ -196,7 +196,8 @@ def _seqgan(seed: int, temperature: float = 1.0) -> Figures:
 def _on_curve(curve: list[Figures], nll_oracle: float) -> float:
     """NLL_test of the curve at an NLL_oracle, between its points; its ends go on as they are."""
     points = sorted((p["nll_oracle"], p["nll_test"]) for p in curve)
-    return float(np.interp(nll_oracle, *zip(*points, strict=True)))
+    oracle, test = (list(column) for column in zip(*points, strict=True))
+    return float(np.interp(nll_oracle, oracle, test))
 
 
 criterion(
