@@ -21,7 +21,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from evogen.models import DDPM, GAN, VAE, WGANGP, GaussianMixture, GenerativeModel
+from evogen.models import (
+    AE,
+    BEGAN,
+    BNVAE,
+    DDPM,
+    EGAN,
+    GAN,
+    LSGAN,
+    PCA,
+    VAE,
+    VMFVAE,
+    VQVAE,
+    WGAN,
+    WGANGP,
+    GaussianMixture,
+    GenerativeModel,
+    HierarchicalVAE,
+    KernelDiffusion,
+    LocalLinear,
+    ScoreModel,
+)
 
 MODELS: dict[str, Callable[[], GenerativeModel]] = {
     "GaussianMixture": GaussianMixture,
@@ -32,10 +52,23 @@ MODELS: dict[str, Callable[[], GenerativeModel]] = {
     ),
     "GAN batch norm": lambda: GAN(norm="batch", output_norm=True, output="sigmoid"),
     "WGANGP": WGANGP,
+    "LSGAN": LSGAN,
+    "WGAN": WGAN,
+    "BEGAN": BEGAN,
+    "EGAN": EGAN,
+    "PCA": PCA,
+    "AE": AE,
     "VAE": VAE,
+    "BNVAE": BNVAE,
+    "VMFVAE": VMFVAE,
+    "HierarchicalVAE": HierarchicalVAE,
+    "VQVAE": VQVAE,
     "DDPM": DDPM,
     "DDPM batch 200": lambda: DDPM(batch_size=200),
     "DDPM residual": lambda: DDPM(residual=True),
+    "ScoreModel": ScoreModel,
+    "KernelDiffusion": KernelDiffusion,
+    "LocalLinear": LocalLinear,
 }
 
 

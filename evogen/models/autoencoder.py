@@ -157,7 +157,7 @@ class AE(SingleLossModel):
 
     def generate(self, n: int, condition: Tensor | None, generator: torch.Generator) -> Tensor:
         """Samples `(n, d)` in scaled units, given a scaled condition `(n, c)`."""
-        z = self.parts_["prior"].sample(n, condition, generator=generator)
+        z = self.part("prior").sample(n, condition, generator=generator)
         return self._codec().decoder(z, condition)
 
     @torch.no_grad()

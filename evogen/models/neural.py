@@ -139,6 +139,14 @@ class NeuralModel(GenerativeModel):
                 f"the fit of this {type(self).__name__} is not finished; call resume(x) first"
             )
 
+    def part(self, name: str) -> Any:
+        """A model that this one is made of; RuntimeError if an interrupted fit left it out."""
+        if name not in self.parts_:
+            raise RuntimeError(
+                f"the fit of this {type(self).__name__} is not finished; call resume(x) first"
+            )
+        return self.parts_[name]
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The arithmetic that networks are evaluated in: of `precision`."""
         if self.precision == "float32":

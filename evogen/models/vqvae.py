@@ -373,7 +373,7 @@ class VQVAE(SingleLossModel):
             total = usage.cumsum(dim=1).contiguous()
             codes = torch.searchsorted(total, chance.contiguous(), right=True).t()
         else:
-            pictures = self.parts_["prior"].sample(n, condition, generator=generator)
+            pictures = self.part("prior").sample(n, condition, generator=generator)
             codes = (pictures * (self.n_embeddings - 1)).round().long().flatten(1)
         return self._network().decode(codes.clamp(max=self.n_embeddings - 1))
 

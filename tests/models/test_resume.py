@@ -10,10 +10,14 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from evogen.models import AE, DDPM, GAN, VAE, WGANGP, load_model
+from evogen.models import AE, BEGAN, DDPM, EGAN, GAN, VAE, VQVAE, WGANGP, load_model
 from evogen.models.callbacks import Checkpoint, ProgressBar
 
 MODELS = {
+    "ae": lambda: AE(n_steps=200, hidden=(8,), batch_size=7),
+    "vq-vae": lambda: VQVAE(n_steps=200, hidden=(8,), batch_size=7, prior_steps=2, prior_width=8),
+    "began": lambda: BEGAN(n_steps=150, hidden_generator=(8,)),
+    "egan": lambda: EGAN(n_steps=140, hidden_generator=(8,), n_parents=2),
     "vae": lambda: VAE(n_steps=200, hidden=(8,), batch_size=7, ema_decay=0.9, schedule="cosine"),
     "patience": lambda: VAE(n_steps=200, hidden=(8,), batch_size=7, patience=20),
     "impatient": lambda: AE(n_steps=300, hidden=(8,), lr=0.05, batch_size=7, patience=2),
@@ -75,6 +79,14 @@ def test_a_resumed_fit_can_be_interrupted_again(data, tmp_path):
     with pytest.raises(RuntimeError, match="not finished; call resume"):
         load_model(file).sample(1)
     assert torch.equal(load_model(file).resume(data).sample(5), whole.sample(5))
+
+
+@pytest.mark.parametrize("name", ["ae", "vq-vae"])
+def test_what_an_interrupted_fit_has_not_made_yet_is_said_so(name, data, tmp_path):
+    with pytest.raises(Interruption):
+        MODELS[name]().fit(data, callback=[Checkpoint(tmp_path / "c", every=1), interrupt_at(70)])
+    with pytest.raises(RuntimeError, match="not finished; call resume"):
+        load_model(tmp_path / "c").sample(1)
 
 
 def test_only_an_unfinished_fit_can_be_resumed(data):

@@ -6,13 +6,13 @@ import itertools
 
 import pytest
 import torch
-
 from criteria.sequences import (
     END,
     LSTMOracle,
     expressions,
     share_valid,
 )
+
 from evogen.models.layers import initialize
 from evogen.models.sequences import (
     TextCNN,

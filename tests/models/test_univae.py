@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-
 from criteria.sequences import LeakyTransformer
+
 from evogen.models import vmf
 from evogen.models.serialization import load_model
 from evogen.models.univae import UniTransformer, UniVAE, rotate, rotation
