@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evogen.algorithms.inertial_de import InertialDE, Transfer
-from evogen.models import GAN, register
+from evogen.models import GAN
 from evogen.models.layers import Linear
 from evogen.models.networks import BatchNorm, Norm
 from evogen.models.rng import batch_indices, normal, seeded_generator
@@ -46,7 +46,6 @@ class Layers(nn.Sequential):
         return x
 
 
-@register
 @dataclass(kw_only=True, eq=False, repr=False)
 class SourceGAN(GAN):
     """A GAN whose noise is another task's population, as EMT-GS has it.
