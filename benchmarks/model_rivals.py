@@ -166,6 +166,7 @@ def ddpm_evogen(device: torch.device) -> tuple[Action, Action, int]:
     if device.type == "cuda":
         fast = {"precision": "bf16", "compile": True}
     model = DDPM(
+        channels=(18, 36),  # about as many weights as diffusers' with (16, 32)
         batch_size=DIFFUSION_BATCH,
         ema_decay=EMA_DECAY,
         max_grad_norm=1.0,
