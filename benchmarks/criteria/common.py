@@ -52,8 +52,9 @@ class Criterion:
         bounds = [("<=", self.at_most), (">=", self.at_least)]
         words = [f"{sign} {bound:g}" for sign, bound in bounds if bound is not None]
         for key, (low, high) in self.also.items():
-            words += [f"{key} >= {low:g}"] if low > -1e300 else []
-            words += [f"{key} <= {high:g}"] if high < 1e300 else []
+            # Bounds that only say what kind of number it is are not worth a word.
+            words += [f"{key} >= {low:g}"] if low > 0 else []
+            words += [f"{key} <= {high:g}"] if high < 1e9 and (low <= 0 or high != 1) else []
         return ", ".join(words)
 
     def passes(self, figures: Figures) -> bool:
