@@ -5,7 +5,9 @@ from evogen.algorithms.ace import ACE
 from evogen.algorithms.critic_gmoea import CriticGMOEA, step_gan
 from evogen.algorithms.diffusion_evolution import DiffusionEvolution
 from evogen.algorithms.directions import simplex_directions
+from evogen.algorithms.emt_et import EMTET
 from evogen.algorithms.emt_gs import EMTGS, GANTransfer
+from evogen.algorithms.emt_pd import EMTPD
 from evogen.algorithms.gmoea import GMOEA
 from evogen.algorithms.immoea import IMMOEA
 from evogen.algorithms.inertial_de import (
@@ -18,7 +20,12 @@ from evogen.algorithms.inertial_de import (
 )
 from evogen.algorithms.krvea import KRVEA
 from evogen.algorithms.mfea import MOMFEA, IndependentNSGA2
+from evogen.algorithms.mfea2 import MOMFEA2
 from evogen.algorithms.moeadde import MOEADDE
+from evogen.algorithms.multitask_catalog import (
+    get_multitask_algorithm,
+    list_multitask_algorithms,
+)
 from evogen.algorithms.rbf_nsga2 import RBFNSGA2
 from evogen.algorithms.registry import get_algorithm, list_algorithms, register
 from evogen.algorithms.rmmeda import RMMEDA
@@ -30,7 +37,9 @@ __all__ = [
     "CopyTransfer",
     "CriticGMOEA",
     "DiffusionEvolution",
+    "EMTET",
     "EMTGS",
+    "EMTPD",
     "GANTransfer",
     "GMOEA",
     "IMMOEA",
@@ -39,6 +48,7 @@ __all__ = [
     "KRVEA",
     "MOEADDE",
     "MOMFEA",
+    "MOMFEA2",
     "NoTransfer",
     "RBFNSGA2",
     "RMMEDA",
@@ -46,7 +56,9 @@ __all__ = [
     "Transfer",
     "UniformTransfer",
     "get_algorithm",
+    "get_multitask_algorithm",
     "list_algorithms",
+    "list_multitask_algorithms",
     "register",
     "simplex_directions",
     "step_gan",

@@ -18,6 +18,7 @@ from evogen.experiment.pool import Finished, WorkerPool
 from evogen.experiment.progress import Bar
 from evogen.experiment.remeasure import keep_front
 from evogen.experiment.store import Store
+from evogen.experiment.tasks import check_tasks, task_label, tasks_of
 
 Entry = str | Spec | Callable[..., Any]
 
@@ -131,7 +132,7 @@ class Campaign:
             raise ValueError(f"jobs={jobs!r} must be a whole number, 0 or more")
         start = time.monotonic()
         with Store(self.store) as store:
-            store.remember_order("problem", [spec.label for spec in self.problems])
+            store.remember_order("problem", self._rows)
             store.remember_order("algorithm", [spec.label for spec in self.algorithms])
             n_remeasured = sum(keep_front(store, spec, self.pop_size) for spec in self.problems)
             skipped = self._skipped(store, retry_failed)
@@ -159,8 +160,15 @@ class Campaign:
         return {cell.key for cell in known}
 
     def _check_pairs(self) -> None:
+        self._rows: list[str] = []
         for problem_spec in self.problems:
             problem = problem_spec.build_problem()
+            tasks = tasks_of(problem)
+            if tasks is not None:
+                self._rows += [task_label(problem_spec.label, i + 1) for i in range(len(tasks))]
+                self._check_tasks(problem_spec, problem)
+                continue
+            self._rows.append(problem_spec.label)
             check_problem(problem)
             for spec in self.algorithms:
                 algorithm = spec.build_algorithm(problem, self.pop_size)
@@ -175,6 +183,15 @@ class Campaign:
                     kind = TypeError if isinstance(error, TypeError) else ValueError
                     why = str(error) or type(error).__name__
                     raise kind(f"{spec.label} cannot solve {problem_spec.label}: {why}") from error
+
+    def _check_tasks(self, problem_spec: Spec, problem: Any) -> None:
+        for spec in self.algorithms:
+            algorithm = spec.build_algorithm(problem, self.pop_size)
+            try:
+                check_tasks(problem, algorithm, self.n_eval)
+            except Exception as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"{spec.label} cannot solve {problem_spec.label}: {error}") from error
 
 
 class _Queue:

@@ -19,9 +19,10 @@ import numpy as np
 
 from evogen._version import __version__
 from evogen.experiment.indicators import Reference, nondominated
-from evogen.experiment.lookup import get_algorithm, get_problem
+from evogen.experiment.lookup import get_algorithm, get_multitask_algorithm, get_problem
 from evogen.experiment.recorder import Recorder
 from evogen.experiment.run import minimize
+from evogen.experiment.tasks import run_tasks, task_label, task_spec, tasks_of
 
 #: Packages whose version can change a result.
 PACKAGES = ("pymoo", "moocore", "numpy", "scipy", "torch")
@@ -71,7 +72,14 @@ class Spec:
         return self.name(**self.settings)
 
     def build_algorithm(self, problem: Any, pop_size: int) -> Any:
-        """The algorithm that this stands for, new and not yet set up."""
+        """The algorithm that this stands for, new and not yet set up.
+
+        Args:
+            problem: What it is for; an object with `tasks` makes it an algorithm for several tasks.
+            pop_size: Its population size, of every task.
+        """
+        if isinstance(self.name, str) and tasks_of(problem) is not None:
+            return get_multitask_algorithm(self.name, problem, pop_size=pop_size, **self.settings)
         if isinstance(self.name, str):
             return get_algorithm(self.name, problem, pop_size=pop_size, **self.settings)
         return self.name(problem, pop_size, **self.settings)
@@ -121,6 +129,21 @@ class Cell:
         text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
+    def rows(self, outcome: Outcome) -> list[Row]:
+        """The rows that a store keeps of an outcome: one, or one per task."""
+        spec = self.describe()
+        if not outcome.tasks:
+            return [Row(self.key, self.problem.label, spec, outcome)]
+        return [
+            Row(
+                self.key if number == 1 else f"{self.key}-{number}",
+                task_label(self.problem.label, number),
+                {**spec, "problem": task_spec(spec["problem"], number)},
+                task,
+            )
+            for number, task in enumerate(outcome.tasks, start=1)
+        ]
+
     def __str__(self) -> str:
         return f"{self.problem.label}, {self.algorithm.label}, seed {self.seed}"
 
@@ -143,6 +166,8 @@ class Outcome:
         reference: What they were measured against (`Reference.describe`).
         machine: Where it ran and with which versions.
         arrays: `result` (final population: X, F, CV, G, H, X_nonfinite) and `curves`.
+        tasks: What became of each task, if the problem has several; the fields above are empty
+            then, but those of the whole run.
     """
 
     status: str
@@ -159,6 +184,24 @@ class Outcome:
     reference: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    tasks: list[Outcome] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a store keeps in one row: a cell's outcome, or that of one of its tasks.
+
+    Attributes:
+        key: Of the row; the first task's is the cell's own, others have their number after a dash.
+        problem: Label.
+        spec: What determines the result, see `Cell.describe`; a task has its number in it.
+        outcome: What became of it.
+    """
+
+    key: str
+    problem: str
+    spec: Mapping[str, Any]
+    outcome: Outcome
 
 
 @functools.cache
@@ -190,6 +233,10 @@ def run_cell(cell: Cell) -> Outcome:
     outcome.wall_seconds = time.perf_counter() - begin
     outcome.machine = describe_machine()
     outcome.warnings = list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
+    for task in outcome.tasks:
+        # The run's time belongs to its tasks in equal parts.
+        task.wall_seconds = outcome.wall_seconds / len(outcome.tasks)
+        task.machine, task.warnings = outcome.machine, outcome.warnings
     return outcome
 
 
@@ -203,6 +250,8 @@ def failure(error: BaseException) -> Outcome:
 def _run(cell: Cell) -> Outcome:
     problem = cell.problem.build_problem()
     algorithm = cell.algorithm.build_algorithm(problem, cell.pop_size)
+    if tasks_of(problem) is not None:
+        return _run_tasks(cell, problem, algorithm)
     reference = Reference.of(problem)
     recorder = Recorder(reference)
     begin = time.process_time()
@@ -232,6 +281,31 @@ def _run(cell: Cell) -> Outcome:
         reference=reference.describe(),
         arrays={"result": _population_arrays(res), "curves": recorder.curves()},
     )
+
+
+def _run_tasks(cell: Cell, problem: Any, algorithm: Any) -> Outcome:
+    run = run_tasks(problem, algorithm, cell.n_eval, cell.seed)
+    tasks = []
+    for reference, recorder, res in zip(run.references, run.recorders, run.results, strict=True):
+        outcome = Outcome(
+            "failed" if res.pop is None else "done",
+            error=res.message or None,
+            n_var=res.problem.n_var,
+            n_obj=res.problem.n_obj,
+            n_eval=res.n_eval,
+            n_nonfinite=res.n_nonfinite,
+            cpu_seconds=run.cpu_seconds / len(run.results),
+            reference=reference.describe(),
+        )
+        if res.pop is not None:
+            finite = res.pop[np.isfinite(np.ravel(res.pop.get("CV")))]
+            final = nondominated(finite.get("F"), finite.get("CV"))
+            outcome.indicators = reference.measure(final)
+            res.X_nonfinite = np.empty((0, res.problem.n_var))
+            outcome.arrays = {"result": _population_arrays(res), "curves": recorder.curves()}
+        tasks.append(outcome)
+    gaveup = [task.error for task in tasks if task.status == "failed"]
+    return Outcome("failed" if gaveup else "done", error=gaveup[0] if gaveup else None, tasks=tasks)
 
 
 def _population_arrays(res: Any) -> dict[str, np.ndarray]:

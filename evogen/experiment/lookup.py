@@ -22,6 +22,11 @@ def get_algorithm(name: str, problem: Any, *, pop_size: int | None = None, **set
     return _algorithms().get_algorithm(name, problem, pop_size=pop_size, **settings)
 
 
+def get_multitask_algorithm(name: str, problem: Any, *, pop_size: int, **settings: Any) -> Any:
+    """An algorithm for several tasks; see `evogen.algorithms.get_multitask_algorithm`."""
+    return _algorithms().get_multitask_algorithm(name, problem, pop_size=pop_size, **settings)
+
+
 def check_algorithm(algorithm: Any, problem: Any) -> None:
     """Refuse pairs that would fail late; see `evogen.operators.check_algorithm`."""
     importlib.import_module("evogen.operators").check_algorithm(algorithm, problem)

@@ -6,6 +6,7 @@ Numbers measured against different fronts do not belong in one table.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from evogen.experiment.cells import Spec
 from evogen.experiment.indicators import Reference, floor, nondominated
 from evogen.experiment.store import Remeasured, Store, StoredCell
+from evogen.experiment.tasks import task_spec, tasks_of
 
 #: Fronts that differ by less, relative to their extent, are the same one computed elsewhere.
 TOLERANCE = 1e-9
@@ -33,8 +35,17 @@ def keep_front(store: Store, spec: Spec, pop_size: int) -> int:
     Returns:
         Number of cells measured again.
     """
-    description = spec.describe()
-    problem = spec.build_problem()
+    description, problem = spec.describe(), spec.build_problem()
+    tasks = tasks_of(problem)
+    if tasks is None:
+        return _keep(store, description, problem, pop_size)
+    return sum(
+        _keep(store, task_spec(description, number), task, pop_size)
+        for number, task in enumerate(tasks, start=1)
+    )
+
+
+def _keep(store: Store, description: Mapping[str, Any], problem: Any, pop_size: int) -> int:
     reference = Reference.of(problem)
     known = store.has_front(description, pop_size)
     old, _ = store.front(description, pop_size)

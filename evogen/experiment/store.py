@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from evogen.experiment.cells import Cell, Outcome
+from evogen.experiment.cells import Cell, Outcome, Row
+from evogen.experiment.tasks import task_label
 
 #: Marks an SQLite file as ours: "evog".
 APPLICATION_ID = int.from_bytes(b"evog", "big")
@@ -188,41 +189,58 @@ class Store:
 
     def save(self, cell: Cell, outcome: Outcome) -> None:
         """Write a finished cell, in the place of an earlier outcome of the same cell if any."""
-        row = {
-            "key": cell.key,
-            "problem": cell.problem.label,
+        rows = cell.rows(outcome)
+        lines = [self._line(cell, row) for row in rows]
+        places = ", ".join("?" for _ in _COLUMNS)
+        blobs = [
+            (row.key, name, _pack(arrays))
+            for row in rows
+            for name, arrays in row.outcome.arrays.items()
+        ]
+        with self._transaction() as connection:
+            connection.execute(
+                "DELETE FROM cells WHERE key = ? OR key LIKE ?", (cell.key, f"{cell.key}-%")
+            )
+            connection.executemany(
+                f"INSERT INTO cells ({', '.join(_COLUMNS)}) VALUES ({places})", lines
+            )
+            connection.executemany("INSERT INTO arrays VALUES (?, ?, ?)", blobs)
+
+    @staticmethod
+    def _line(cell: Cell, row: Row) -> list[Any]:
+        outcome = row.outcome
+        values = {
+            "key": row.key,
+            "problem": row.problem,
             "algorithm": cell.algorithm.label,
             "seed": cell.seed,
             "pop_size": cell.pop_size,
             "budget": cell.n_eval,
-            "spec": cell.describe(),
+            "spec": row.spec,
             "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **{name: getattr(outcome, name) for name in _COLUMNS if hasattr(outcome, name)},
             **{name: outcome.indicators.get(name) for name in ("igd", "igd_plus", "hv")},
         }
         for name in _JSON_COLUMNS:
-            row[name] = _canonical(row[name])
-        places = ", ".join("?" for _ in _COLUMNS)
-        blobs = [(cell.key, name, _pack(arrays)) for name, arrays in outcome.arrays.items()]
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM cells WHERE key = ?", (cell.key,))
-            connection.execute(
-                f"INSERT INTO cells ({', '.join(_COLUMNS)}) VALUES ({places})",
-                [row[name] for name in _COLUMNS],
-            )
-            connection.executemany("INSERT INTO arrays VALUES (?, ?, ?)", blobs)
+            values[name] = _canonical(values[name])
+        return [values[name] for name in _COLUMNS]
 
     def relabel(self, cells: Sequence[Cell]) -> None:
         """Give stored cells the labels that they have now."""
-        rows = [
-            {"problem": cell.problem.label, "algorithm": cell.algorithm.label, "key": cell.key}
-            for cell in cells
-        ]
+        now = {cell.key: cell for cell in cells}
         with self._transaction() as connection:
+            changed = []
+            for row in self._connection.execute("SELECT key, problem, algorithm, spec FROM cells"):
+                cell = now.get(row[0].partition("-")[0])
+                if cell is None:
+                    continue
+                task = json.loads(row[3])["problem"].get("task")
+                label = cell.problem.label
+                labels = (label if task is None else task_label(label, task), cell.algorithm.label)
+                if labels != row[1:3]:
+                    changed.append((*labels, row[0]))
             connection.executemany(
-                "UPDATE cells SET problem = :problem, algorithm = :algorithm "
-                "WHERE key = :key AND (problem <> :problem OR algorithm <> :algorithm)",
-                rows,
+                "UPDATE cells SET problem = ?, algorithm = ? WHERE key = ?", changed
             )
 
     def remember_order(self, kind: str, labels: Sequence[str]) -> None:
@@ -249,9 +267,13 @@ class Store:
             return [label for (label,) in rows]
 
     def statuses(self) -> dict[str, str]:
-        """Key and status of every stored cell."""
+        """Key and status of every stored cell; one with a failed task has failed."""
+        found: dict[str, str] = {}
         with self._clear_errors():
-            return dict(self._connection.execute("SELECT key, status FROM cells"))
+            for key, status in self._connection.execute("SELECT key, status FROM cells"):
+                cell = key.partition("-")[0]
+                found[cell] = "failed" if "failed" in (status, found.get(cell)) else status
+        return found
 
     def cells(self, status: str | None = None) -> list[StoredCell]:
         """Every stored cell, without arrays, in an order that does not depend on when it was run.

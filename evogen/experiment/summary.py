@@ -112,7 +112,7 @@ def summarize(
     Raises:
         ValueError: There are no such cells, or the baseline is not among them.
     """
-    cells = [cell for cell in store.cells() if keys is None or cell.key in keys]
+    cells = [cell for cell in store.cells() if keys is None or cell.key.partition("-")[0] in keys]
     if not cells:
         raise ValueError(f"{store.path} holds no finished cells yet")
     row_of = _labels(cells, lambda c: c.problem, _row_setting, store.order("problem"))
