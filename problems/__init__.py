@@ -10,7 +10,14 @@ from .imf import IMF1, IMF2, IMF3, IMF4, IMF5, IMF6, IMF7, IMF8, IMF9, IMF10
 from .lsmop import LSMOP1, LSMOP2, LSMOP3, LSMOP4, LSMOP5, LSMOP6, LSMOP7, LSMOP8, LSMOP9
 from .mmf import MMF1, MMF2, MMF3, MMF4, MMF5, MMF6, MMF7, MMF8
 from .mtmo import MTMOTask, TaskSet
-from .registry import get_problem, list_problems, list_suites, register, resolve
+from .registry import (
+    count_tasks,
+    get_problem,
+    list_problems,
+    list_suites,
+    register,
+    resolve,
+)
 from .sampling import simplex_lattice, sphere_lattice
 from .shifted import ShiftedProblem, shifted
 from .uf import UF1, UF2, UF3, UF4, UF5, UF6, UF7, UF8, UF9, UF10
@@ -60,6 +67,7 @@ __all__ = [
     "UF8",
     "UF9",
     "UF10",
+    "count_tasks",
     "get_problem",
     "list_problems",
     "list_suites",

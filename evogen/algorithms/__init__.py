@@ -15,7 +15,7 @@ from evogen.algorithms.inertial_de import (
     CopyTransfer,
     InertialDE,
     NoTransfer,
-    Transfer,
+    TransferTable,
     UniformTransfer,
 )
 from evogen.algorithms.krvea import KRVEA
@@ -26,9 +26,11 @@ from evogen.algorithms.multitask_catalog import (
     get_multitask_algorithm,
     list_multitask_algorithms,
 )
+from evogen.algorithms.pact import PACT
 from evogen.algorithms.rbf_nsga2 import RBFNSGA2
 from evogen.algorithms.registry import get_algorithm, list_algorithms, register
 from evogen.algorithms.rmmeda import RMMEDA
+from evogen.algorithms.side_by_side import SideBySide
 from evogen.algorithms.stepgan import StepGAN
 
 __all__ = [
@@ -50,10 +52,12 @@ __all__ = [
     "MOMFEA",
     "MOMFEA2",
     "NoTransfer",
+    "PACT",
     "RBFNSGA2",
     "RMMEDA",
+    "SideBySide",
     "StepGAN",
-    "Transfer",
+    "TransferTable",
     "UniformTransfer",
     "get_algorithm",
     "get_multitask_algorithm",

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evogen.algorithms.inertial_de import InertialDE, Transfer
+from evogen.algorithms.inertial_de import InertialDE, TransferTable
 from evogen.models import GAN
 from evogen.models.layers import Linear
 from evogen.models.networks import BatchNorm, Norm
@@ -119,7 +119,7 @@ class SourceGAN(GAN):
         return self.forward_generator(rows.float(), None, self.sampler("generator"))
 
 
-class GANTransfer(Transfer):
+class GANTransfer(TransferTable):
     """A GAN for every ordered pair of tasks (Liang et al. 2023), as in the public codes.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from evogen.algorithms.mfea import RankedMultitask
 
 
-class Transfer(ABC):
+class TransferTable(ABC):
     """Where the vectors come from that one task receives from another.
 
     A null differs from a learned transfer in this one class.
@@ -42,7 +42,7 @@ class Transfer(ABC):
         """
 
 
-class NoTransfer(Transfer):
+class NoTransfer(TransferTable):
     """Nothing: every pair of parents counts as one of the same task."""
 
     def table(self, source: Any, target: Any, pair: Any, n_gen: int, rng: Any) -> None:
@@ -50,7 +50,7 @@ class NoTransfer(Transfer):
         return None
 
 
-class CopyTransfer(Transfer):
+class CopyTransfer(TransferTable):
     """The other task's individual of the same place, as it is."""
 
     def table(
@@ -60,7 +60,7 @@ class CopyTransfer(Transfer):
         return source[np.arange(len(target)) % len(source)]
 
 
-class ConstantTransfer(Transfer):
+class ConstantTransfer(TransferTable):
     """The same number in every variable: what an untrained sigmoid network gives.
 
     Args:
@@ -79,7 +79,7 @@ class ConstantTransfer(Transfer):
         return np.full_like(target, self.value)
 
 
-class UniformTransfer(Transfer):
+class UniformTransfer(TransferTable):
     """Uniform random numbers, drawn anew every time."""
 
     def table(
@@ -95,7 +95,7 @@ class UniformTransfer(Transfer):
 
 
 class InertialDE(RankedMultitask):
-    """The loop of EMT-GS (Liang et al. 2023) with any `Transfer`.
+    """The loop of EMT-GS (Liang et al. 2023) with any `TransferTable`.
 
     All parents are shuffled and paired. With F from N(0.5, 0.2^2) truncated to [0, 1], r a random
     individual of the parent's task in the *previous* generation (the inertia), x1 the task's best
@@ -118,7 +118,7 @@ class InertialDE(RankedMultitask):
 
     def __init__(
         self,
-        transfer: Transfer | None = None,
+        transfer: TransferTable | None = None,
         pop_size: int = 100,
         *,
         CR: float = 0.6,
@@ -128,8 +128,10 @@ class InertialDE(RankedMultitask):
         for name, value in (("CR", CR), ("p_best", p_best)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}={value!r} must lie in [0, 1]")
-        if transfer is not None and not isinstance(transfer, Transfer):
-            raise TypeError(f"transfer must be a Transfer such as CopyTransfer(); got {transfer!r}")
+        if transfer is not None and not isinstance(transfer, TransferTable):
+            raise TypeError(
+                f"transfer must be a TransferTable such as CopyTransfer(); got {transfer!r}"
+            )
         self.transfer = NoTransfer() if transfer is None else transfer
         self.CR, self.p_best = CR, p_best
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable
 from typing import Any
+
+from pymoo.core.algorithm import Algorithm
 
 from evogen.algorithms.checks import parameters_of, unknown_name
 from evogen.algorithms.emt_gs import EMTGS
@@ -16,6 +19,8 @@ from evogen.algorithms.inertial_de import (
     UniformTransfer,
 )
 from evogen.algorithms.mfea import MOMFEA, IndependentNSGA2
+from evogen.algorithms.registry import get_algorithm, list_algorithms
+from evogen.algorithms.side_by_side import SideBySide
 from evogen.multitask import MultitaskAlgorithm
 
 
@@ -45,11 +50,19 @@ _ENTRIES: dict[str, tuple[Callable[..., MultitaskAlgorithm], str, tuple[type, ..
     "ide-random": (_inertial(UniformTransfer), "null of emtgs: random points", (InertialDE,)),
 }  # fmt: skip
 
+
+def _by_name(name: str, settings: dict[str, Any], problem: Any, pop_size: int) -> Algorithm:
+    return get_algorithm(name, problem, pop_size=pop_size, **settings)
+
+
 _NOT_SETTINGS = {"pop_size", "transfer", "settings"}
 
 
 def list_multitask_algorithms() -> dict[str, str]:
-    """Names and one line on each."""
+    """Names and one line on each.
+
+    Names of algorithms for one task (`list_algorithms`) are as good: each task by itself.
+    """
     return {name: about for name, (_, about, _) in _ENTRIES.items()}
 
 
@@ -59,7 +72,8 @@ def get_multitask_algorithm(
     """Build an algorithm for several tasks.
 
     Args:
-        name: One of `list_multitask_algorithms()`, upper or lower case.
+        name: One of `list_multitask_algorithms()`, or of `list_algorithms()` for one that solves
+            every task by itself; upper or lower case.
         problem: Not needed; taken so that both kinds of algorithms are built alike.
         pop_size: Of every task.
         **settings: Arguments of the method's own constructor.
@@ -69,6 +83,8 @@ def get_multitask_algorithm(
         TypeError: A setting that the method does not have.
     """
     entry = _ENTRIES.get(str(name).lower())
+    if entry is None and str(name).lower() in list_algorithms():
+        return SideBySide(functools.partial(_by_name, str(name), settings), pop_size)
     if entry is None:
         near = difflib.get_close_matches(str(name).lower(), _ENTRIES, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? There are" if near else "there are"

@@ -12,6 +12,11 @@ def get_problem(name: str, **settings: Any) -> Any:
     return _problems().get_problem(name, **settings)
 
 
+def count_tasks(name: str) -> int:
+    """How many tasks a registered problem has; see `evogen.problems.count_tasks`."""
+    return int(_problems().count_tasks(name))
+
+
 def resolve_problems(names: Sequence[str]) -> list[str]:
     """Problem names, a suite's name standing for its problems; see `evogen.problems.resolve`."""
     return list(_problems().resolve(list(names)))

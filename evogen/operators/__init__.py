@@ -32,6 +32,7 @@ from evogen.operators.survival import (
     spea2_survivors,
     truncate,
 )
+from evogen.operators.transfer import Transfer
 from evogen.operators.variation import (
     GenerativeCrossover,
     GenerativeMutation,
@@ -66,6 +67,7 @@ __all__ = [
     "RBFCritic",
     "SurvivalCredit",
     "TrainingData",
+    "Transfer",
     "Uniform",
     "Untrained",
     "best_first",

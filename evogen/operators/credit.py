@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -14,7 +16,8 @@ class SurvivalCredit:
 
     Args:
         names: The operators.
-        floor: Smallest share of any operator, in [0, 1 / number of operators].
+        floor: Smallest share of any operator, in [0, 1 / number of operators]; or of each, a
+            sequence whose sum is at most 1.
         decay: Weight of the newest generation, in (0, 1].
         power: Greed; 1 is proportional, larger favours the best.
 
@@ -23,9 +26,16 @@ class SurvivalCredit:
     """
 
     def __init__(
-        self, names: list[str], *, floor: float = 0.1, decay: float = 0.3, power: float = 2.0
+        self,
+        names: list[str],
+        *,
+        floor: float | Sequence[float] = 0.1,
+        decay: float = 0.3,
+        power: float = 2.0,
     ) -> None:
-        if not 0.0 <= floor <= 1.0 / len(names):
+        floors = np.broadcast_to(np.asarray(floor, dtype=float), len(names))
+        # Rounding: ten times a tenth may be a little more than 1.
+        if not (np.all(floors >= 0.0) and floors.sum() <= 1.0 + 1e-12):
             raise ValueError(f"floor={floor!r} must lie in [0, {1 / len(names):g}]")
         if not 0.0 < decay <= 1.0:
             raise ValueError(f"decay={decay!r} must lie in (0, 1]")
@@ -49,4 +59,6 @@ class SurvivalCredit:
     def shares(self) -> np.ndarray:
         """Shares `(k,)`, summing to 1, none below the floor."""
         worth = np.maximum(self.rate, 1e-6) ** self.power
-        return np.asarray(self.floor + (1.0 - len(worth) * self.floor) * worth / worth.sum())
+        floor = np.asarray(self.floor, dtype=float)
+        left = 1.0 - (len(worth) * float(floor) if floor.ndim == 0 else float(floor.sum()))
+        return np.asarray(floor + left * worth / worth.sum())

@@ -182,7 +182,7 @@ def test_wrong_settings_are_refused():
     for wrong in (lambda: MOMFEA(rmp=2), lambda: InertialDE(CR=-1), lambda: ConstantTransfer(3)):
         with pytest.raises(ValueError, match="must lie in"):
             wrong()
-    with pytest.raises(TypeError, match="must be a Transfer"):
+    with pytest.raises(TypeError, match="must be a TransferTable"):
         InertialDE(transfer="copy")
     with pytest.raises(ValueError, match="pop_size=3 must be at least 4"):
         MOMFEA(3)
