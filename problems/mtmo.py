@@ -102,7 +102,9 @@ def griewank(z: np.ndarray) -> np.ndarray:
     return 1.0 + np.sum(z**2, axis=1) / 4000.0 - np.prod(np.cos(z / scale), axis=1)
 
 
-G: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+Distance = Callable[[np.ndarray], np.ndarray]
+
+G: dict[str, Distance] = {
     g.__name__: g for g in (sphere, mean, rosenbrock, steep_rosenbrock, rastrigin, ackley, griewank)
 }
 OPTIMUM = {"rosenbrock": 1.0, "steep_rosenbrock": 1.0}
@@ -115,34 +117,42 @@ class MTMOTask(AnalyticProblem):
     Args:
         label: Its name.
         shape: Of the front.
-        g: Name of the distance function.
+        g: Name of the distance function, or a function from `(n, k)` to `(n,)`.
         n_var: Number of variables.
         bound: Distance variables lie in [-bound, bound]; 0 means [0, 1].
         n_position: Number of position variables.
         matrix: M `(k, k)`, k = n_var - n_position; None for the identity.
         centre: s `(k,)`; None for 0.
-        shift: How far the Pareto set is moved, as a share of the box.
+        shift: How far the Pareto set is moved, as a share of the box; one number for all distance
+            variables or `(k,)`.
+        optimum: Where g is least, in every coordinate of z; None for what `OPTIMUM` says.
+        least: The value of g there.
     """
 
     def __init__(
         self,
         label: str,
         shape: Shape,
-        g: str,
+        g: str | Distance,
         n_var: int,
         bound: float,
         *,
         n_position: int = 1,
         matrix: np.ndarray | None = None,
         centre: np.ndarray | None = None,
-        shift: float = 0.0,
+        shift: float | np.ndarray = 0.0,
+        optimum: float | None = None,
+        least: float = 0.0,
     ) -> None:
         k = n_var - n_position
         xl = np.concatenate([np.zeros(n_position), np.full(k, -bound)])
         xu = np.concatenate([np.ones(n_position), np.full(k, bound if bound else 1.0)])
         n_obj = 3 if shape == "sphere" else 2
         super().__init__(n_var=n_var, n_obj=n_obj, xl=xl, xu=xu, vtype=float)
-        self.label, self.shape, self.g = label, shape, g
+        self.label, self.shape = label, shape
+        self.g = G[g] if isinstance(g, str) else g
+        self.optimum = OPTIMUM.get(str(g), 0.0) if optimum is None else optimum
+        self.least = least
         self.n_position = n_position
         self.matrix = matrix
         self.centre = np.zeros(k) if centre is None else centre
@@ -157,7 +167,7 @@ class MTMOTask(AnalyticProblem):
         z = x[:, self.n_position :] - self.moved - self.centre
         if self.matrix is not None:
             z = z @ self.matrix.T
-        out["F"] = self._front(position, 1.0 + G[self.g](z))
+        out["F"] = self._front(position, 1.0 + self.g(z))
 
     def _front(self, position: np.ndarray, q: np.ndarray) -> np.ndarray:
         if self.shape in ("circle", "sphere"):
@@ -177,13 +187,13 @@ class MTMOTask(AnalyticProblem):
     def _calc_pareto_front(self, n_pareto_points: int = N_PARETO_POINTS) -> np.ndarray:
         """Evenly spaced in the angle (circle), on a lattice (sphere), or in f1."""
         if self.shape == "sphere":
-            return sphere_lattice(3, n_pareto_points)
+            return (1.0 + self.least) * sphere_lattice(3, n_pareto_points)
         along = np.linspace(0.0, 1.0, n_pareto_points)[:, None]
-        return self._front(along, np.ones(n_pareto_points))
+        return self._front(along, np.full(n_pareto_points, 1.0 + self.least))
 
     def _calc_pareto_set(self, n_pareto_points: int = N_PARETO_POINTS) -> np.ndarray:
         """One point for each of `_calc_pareto_front`, if there is one position variable."""
-        z = np.full(self.n_var - self.n_position, OPTIMUM.get(self.g, 0.0))
+        z = np.full(self.n_var - self.n_position, self.optimum)
         distance = z if self.matrix is None else np.linalg.solve(self.matrix, z)
         distance = distance + self.centre + self.moved
         if self.n_position == 1:

@@ -13,7 +13,7 @@ import pymoo.problems.multi as multi
 import pymoo.problems.single as single
 from pymoo.core.problem import Problem
 
-from . import imf, lsmop, mmf, mtmo, uf
+from . import cec19_mtmo, cec21_mtmo, imf, lsmop, matmo, mmf, mtmo, uf
 from .base import check_integer
 from .fronts import offline
 from .mtmo import TWIN_SHIFT
@@ -21,8 +21,12 @@ from .shifted import shifted
 
 TWIN = "-shifted"
 """What is appended to a name to mean the shifted twin."""
-SEEDED_SUITE = "cec17-mtmo-seeded"
-"""CEC17-MTMO with matrices of our own where the competition's are needed."""
+SEEDED_SUITES = {
+    "cec17-mtmo-seeded": mtmo.suite(seeded=True),
+    "cec21-mtmo-seeded": [f"{name}-seeded" for name in cec21_mtmo.NAMES],
+    "cec19-matmo-seeded": [f"{name}-seeded" for name in matmo.NAMES],
+}
+"""Suites with data of our own where the competition's are needed."""
 
 Factory = Callable[..., Any]
 
@@ -51,7 +55,7 @@ def get_problem(name: str, **kwargs: Any) -> Any:
 
     Returns:
         A pymoo problem; its `pareto_front(n_pareto_points)` never needs the network. For the names
-        of `list_problems("cec17-mtmo")`, a `TaskSet` of such problems.
+        in the suites of `list_suites(multitask=True)`, a `TaskSet` of such problems.
 
     Raises:
         ValueError: Unknown name, or a value out of range.
@@ -86,7 +90,7 @@ def list_suites(*, multitask: bool = False) -> list[str]:
         multitask: Whether suites of problems of several tasks are wanted instead.
     """
     found = [e.suite for e in _entries.values() if e.suite and (e.n_tasks > 1) == multitask]
-    both = [*found, SEEDED_SUITE] if multitask else found
+    both = [*found, *SEEDED_SUITES] if multitask else found
     return list(dict.fromkeys(both))
 
 
@@ -105,9 +109,18 @@ def list_problems(suite: str | None = None) -> list[str]:
     if bare not in _suites():
         raise ValueError(_unknown("suite", suite, _suites()))
     ending = TWIN if key.endswith(TWIN) else ""
-    if bare == SEEDED_SUITE:
-        return [name + ending for name in mtmo.suite(seeded=True)]
+    if bare in SEEDED_SUITES:
+        return [name + ending for name in SEEDED_SUITES[bare]]
     return [name + ending for name, entry in _entries.items() if entry.suite == bare]
+
+
+def count_tasks(name: str) -> int:
+    """How many tasks a problem has; 1 for an ordinary one.
+
+    Raises:
+        ValueError: Unknown name; near ones are listed.
+    """
+    return _entries[_known(name).removesuffix(TWIN)].n_tasks
 
 
 def resolve(names: str | Iterable[str]) -> list[str]:
@@ -358,6 +371,14 @@ def _stock() -> None:
         _entries[name] = _Entry(mtmo.factory(name), "cec17-mtmo", n_tasks=2)
     for name in mtmo.WITH_MATRICES:
         _entries[f"{name}-seeded"] = _Entry(mtmo.seeded_factory(name), None, n_tasks=2)
+    for i, name in enumerate(cec19_mtmo.NAMES, start=1):
+        _entries[name] = _Entry(cec19_mtmo.factory(i), "cec19-cplx", n_tasks=2)
+    for i, name in enumerate(cec21_mtmo.NAMES, start=1):
+        _entries[name] = _Entry(cec21_mtmo.factory(i), "cec21-mtmo", n_tasks=2)
+        _entries[f"{name}-seeded"] = _Entry(cec21_mtmo.seeded_factory(i), None, n_tasks=2)
+    for i, name in enumerate(matmo.NAMES, start=1):
+        _entries[name] = _Entry(matmo.factory(i), "cec19-matmo", n_tasks=10)
+        _entries[f"{name}-seeded"] = _Entry(matmo.seeded_factory(i), None, n_tasks=10)
 
 
 def _constrained_stock() -> None:

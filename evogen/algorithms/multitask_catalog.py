@@ -10,7 +10,9 @@ from typing import Any
 from pymoo.core.algorithm import Algorithm
 
 from evogen.algorithms.checks import parameters_of, unknown_name
+from evogen.algorithms.emt_et import EMTET
 from evogen.algorithms.emt_gs import EMTGS
+from evogen.algorithms.emt_pd import EMTPD
 from evogen.algorithms.inertial_de import (
     ConstantTransfer,
     CopyTransfer,
@@ -19,14 +21,25 @@ from evogen.algorithms.inertial_de import (
     UniformTransfer,
 )
 from evogen.algorithms.mfea import MOMFEA, IndependentNSGA2
+from evogen.algorithms.mfea2 import MOMFEA2
+from evogen.algorithms.pact import PACT
 from evogen.algorithms.registry import get_algorithm, list_algorithms
 from evogen.algorithms.side_by_side import SideBySide
+from evogen.models import GaussianMixture
 from evogen.multitask import MultitaskAlgorithm
+from evogen.operators import Copy
 
 
 def _inertial(transfer: Callable[[], Any]) -> Callable[..., MultitaskAlgorithm]:
     def build(pop_size: int = 100, **settings: Any) -> MultitaskAlgorithm:
         return InertialDE(transfer(), pop_size, **settings)
+
+    return build
+
+
+def _pact(**defaults: Any) -> Callable[..., MultitaskAlgorithm]:
+    def build(pop_size: int = 100, **settings: Any) -> MultitaskAlgorithm:
+        return PACT(pop_size, **(defaults | settings))
 
     return build
 
@@ -41,7 +54,22 @@ def _emtgs(layout: Any) -> Callable[..., MultitaskAlgorithm]:
 #: Name: factory, one line on it, the classes whose settings it takes.
 _ENTRIES: dict[str, tuple[Callable[..., MultitaskAlgorithm], str, tuple[type, ...]]] = {
     "nsga2": (IndependentNSGA2, "NSGA-II on every task by itself", (IndependentNSGA2,)),
+    "pact": (PACT, "PACT: operators and transfers by credit", (PACT,)),
+    "pact-alone": (_pact(transfers=()), "null of pact: no transfer", (PACT,)),
+    "pact-model": (
+        _pact(model=GaussianMixture()),
+        "PACT with a conditional Gaussian as one more transfer",
+        (PACT,),
+    ),
+    "pact-model-copy": (
+        _pact(model=Copy()),
+        "null of pact-model: solutions of the task itself",
+        (PACT,),
+    ),
     "momfea": (MOMFEA, "MO-MFEA (Gupta et al. 2017)", (MOMFEA,)),
+    "momfea2": (MOMFEA2, "MO-MFEA-II (Bali et al. 2021)", (MOMFEA2,)),
+    "emtet": (EMTET, "EMT-ET (Lin et al. 2021)", (EMTET,)),
+    "emtpd": (EMTPD, "EMT-PD (Liang et al. 2022)", (EMTPD, MOMFEA)),
     "emtgs": (_emtgs("individuals"), "EMT-GS, GANs between tasks (Liang et al. 2023)", (EMTGS,)),
     "emtgs-variables": (_emtgs("variables"), "EMT-GS in the layout of MToP", (EMTGS,)),
     "ide": (_inertial(NoTransfer), "null of emtgs: its loop without transfer", (InertialDE,)),

@@ -59,8 +59,9 @@ class PACT(RankedMultitask):
     Attributes:
         names: The operators and transfers, in the order of all shares.
         log: One dictionary per generation: `n_gen`, `shares` `(n_tasks, n_names)` of the
-            offspring, and `sources` `(n_tasks, n_tasks)`, the share of a task (row) in which its
-            transfers take from another (column); NaN for tasks without a population.
+            offspring, `sources` `(n_tasks, n_tasks)`, the share of a task (row) in which its
+            transfers take from another (column), and `success` `(n_tasks, n_tasks)`, the average
+            share of what came from there that survived; NaN for tasks without a population.
         slots: The models of the tasks.
 
     Raises:
@@ -139,12 +140,15 @@ class PACT(RankedMultitask):
         now, n_tasks = self._populations(), len(self.states)
         shares = np.full((n_tasks, len(self.names)), np.nan)
         sources = np.full((n_tasks, n_tasks), np.nan)
+        success = np.full((n_tasks, n_tasks), np.nan)
         made = [np.empty((0, self.problem.n_var)) for _ in self.states]
         self._made = [(np.empty(0, dtype=int),) * 2 for _ in self.states]
         for t in self.alive:
             shares[t], sources[t] = self._shares(t, now)
+            success[t] = np.where(sources[t] > 0, self.source_credit[t].rate, np.nan)
             made[t], self._made[t] = self._offspring(t, now, shares[t], sources[t])
-        self.log.append({"n_gen": self.n_gen + 1, "shares": shares, "sources": sources})
+        entry = {"n_gen": self.n_gen + 1, "shares": shares, "sources": sources}
+        self.log.append({**entry, "success": success})
         self._before = now
         return made
 

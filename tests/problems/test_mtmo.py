@@ -99,7 +99,7 @@ def test_fronts_have_the_wanted_shape():
 def test_the_suite_is_listed_apart_from_single_problems():
     assert list_problems("cec17-mtmo") == list(NAMES)
     assert "cihs" not in list_problems()
-    assert list_suites(multitask=True) == ["cec17-mtmo", "cec17-mtmo-seeded"]
+    assert {"cec17-mtmo", "cec17-mtmo-seeded"} <= set(list_suites(multitask=True))
     assert "cec17-mtmo" not in list_suites()
     assert resolve(["cec17-mtmo-seeded-shifted"])[1] == "cims-seeded-shifted"
     assert all(len(get_problem(n)) == 2 for n in list_problems("cec17-mtmo-seeded-shifted"))

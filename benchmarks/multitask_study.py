@@ -1,0 +1,267 @@
+"""The study behind `docs/multitask.md`: transfer between tasks, its rivals and its nulls.
+
+    python benchmarks/multitask_study.py run --store multitask.db --jobs 2    # about 3 CPU hours
+    python benchmarks/multitask_study.py report --store multitask.db
+
+CEC17-MTMO and its shifted twins, population 100 for each task, 200,000 evaluations of both tasks
+together, seeds 1 to 11. The matrices of CIMS, PIMS and NIMS are the competition's if `ddmtolab` is
+installed (`pip install --no-deps ddmtolab`) or `--data FOLDER` is given, otherwise our own
+(`--seeded`), and the tables say so. The first task of CIMS is in MToP's reading.
+
+Parts (`--part`, several allowed): `main` (PACT, the published methods, single-task NSGA-II, and
+what is left of EMT-GS when its GAN is replaced), `gan` (EMT-GS itself, slow), `model` (PACT with a
+generative model as one more transfer, and its null), `unrelated` (pairs of tasks that have nothing
+in common, 50,000 evaluations). Interrupted, the same command goes on. The report takes the seeds
+that all algorithms of a part have finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import RESULTS, ROOT, command_line, select, write_runs
+from unrelated_tasks import PAIRS, pair
+
+import evogen
+from evogen.algorithms import PACT
+from evogen.experiment import (
+    Campaign,
+    Results,
+    Spec,
+    Store,
+    cost_table,
+    indicator_table,
+    summarize,
+    to_markdown,
+)
+from evogen.experiment.report import common_grid
+from evogen.experiment.tables import number
+from evogen.problems import get_problem, list_problems
+from evogen.visualization import plot_convergence, plot_transfer, save_figure
+
+POP_SIZE, SEEDS, N_EVAL = 100, 11, 200_000
+FIGURES = ROOT / "docs" / "figures"
+SUITE = "cec17-mtmo"
+
+PUBLISHED = ["nsga2", "momfea", "momfea2", "emtet", "emtpd"]
+NULLS = ["ide", "ide-copy", "ide-half"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Algorithms on the suite and its twins; what is told about them."""
+
+    algorithms: list[str]
+    title: str
+    n_eval: int = N_EVAL
+
+
+PARTS = {
+    "main": Part(["pact", "pact-alone", *PUBLISHED, *NULLS], "PACT, published methods, nulls"),
+    "gan": Part(["pact", "emtgs", "ide", "ide-copy", "ide-half"], "EMT-GS and its nulls"),
+    "model": Part(["pact", "pact-model", "pact-model-copy"], "A generative model in PACT"),
+    "unrelated": Part(
+        ["pact", "pact-alone", "momfea", "nsga2"], "Tasks with nothing in common", 50_000
+    ),
+}
+
+INTRODUCTION = """# Several tasks at once: all tables
+
+Written by `python benchmarks/multitask_study.py report`, the runs by `... run`; CEC17-MTMO (twins:
+all tasks moved by 0.2 of the box), population 100 for each task, {n_eval} evaluations of both tasks
+together, matrices of CIMS, PIMS and NIMS: {matrices}; CIMS T1 in MToP's reading.
+`multitask_runs.csv` beside this page has every run. Marks: Wilcoxon rank-sum against PACT,
+Holm-corrected over the table: + better than PACT, - worse, = no significant difference. CPU seconds
+were taken while other work ran on the same two cores, and are per task: half of the run's.
+"""
+
+
+def problems(data: str | None, seeded: bool) -> list[Spec]:
+    """The suite and its twins."""
+    name = f"{SUITE}-seeded" if seeded else SUITE
+    specs = []
+    for twin in ("", "-shifted"):
+        for problem in list_problems(name + twin):
+            plain = problem.removesuffix("-shifted")
+            settings = {"data": data} if data and plain in ("cims", "pims", "nims") else {}
+            specs.append(Spec(problem, problem, settings))
+    return specs
+
+
+def campaign(name: str, store: Path, data: str | None, seeded: bool) -> Campaign:
+    """The cells of a part."""
+    tasks = problems(data, seeded)
+    if name == "unrelated":
+        tasks = [Spec(f"{a}+{b}", pair, {"first": a, "second": b}) for a, b in PAIRS]
+    return Campaign(
+        tasks,
+        PARTS[name].algorithms,
+        seeds=SEEDS,
+        n_eval=PARTS[name].n_eval,
+        pop_size=POP_SIZE,
+        store=store,
+    )
+
+
+def finished(store: Store, name: str, made: Campaign) -> tuple[Results, int]:
+    """The rows of a part with the seeds that all its cells have, and how many these are."""
+    algorithms = PARTS[name].algorithms
+    done = {cell.key.partition("-")[0] for cell in store.cells("done")}
+    complete = 0
+    for seed in range(1, SEEDS + 1):
+        if any(cell.key not in done for cell in made.cells if cell.seed == seed):
+            break
+        complete = seed
+    keys = {cell.key for cell in made.cells if cell.seed <= complete}
+    if not keys:
+        return Results({}, algorithms, "pact"), 0
+    return summarize(store, baseline="pact", keys=keys), complete
+
+
+def counts(results: Results) -> str:
+    """How PACT compares: with the best of all on every task, and with each algorithm."""
+    compared = results.comparisons("igd")
+    rivals = [a for a in results.algorithms if a != "pact"]
+    marks = []
+    for label in results.rows:
+        best = min(rivals, key=lambda a: results.median(label, a, "igd"))
+        marks.append({"+": "-", "-": "+", "=": "="}[compared[label, best].mark])
+    lines = [
+        f"Against the best of {len(rivals)} others, chosen anew on each of {len(marks)} tasks: "
+        f"better on {marks.count('+')}, no significant difference on {marks.count('=')}, worse on "
+        f"{marks.count('-')}."
+    ]
+    for rival in rivals:
+        against = [compared[label, rival].mark for label in results.rows]
+        lines.append(
+            f"`{rival}`: PACT better on {against.count('-')}, no difference on "
+            f"{against.count('=')}, worse on {against.count('+')}."
+        )
+    return "\n".join([lines[0], "", *(f"- {line}" for line in lines[1:])]) + "\n"
+
+
+def halves(results: Results) -> dict[str, Results]:
+    """Originals and twins."""
+    made = {}
+    for rows, title in (("original", "CEC17-MTMO"), ("shifted", "Shifted twins")):
+        part = select(results, rows, results.algorithms, "pact")
+        if part.rows:
+            made["Pairs" if any("+" in label for label in part.rows) else title] = part
+    return made
+
+
+def sections(results: Results, part: Part, n_seeds: int) -> list[str]:
+    """All tables of a part."""
+    text = [f"## {part.title}: {n_seeds} seeds\n"]
+    for title, half in halves(results).items():
+        text += [f"### {title}\n", counts(half)]
+        text += [to_markdown(indicator_table(half, name)) for name in ("igd", "igd_plus", "hv")]
+    return [*text, to_markdown(cost_table(results))]
+
+
+def draw(store: Store, results: Results, problem: str, algorithms: Sequence[str]) -> None:
+    """IGD of every task over evaluations."""
+    for label, row in results.rows.items():
+        if label.split()[0] != problem:
+            continue
+        curves = {
+            a: common_grid([store.arrays(c.key, "curves") for c in cells], "igd")
+            for a in algorithms
+            if (cells := results.done.get((label, a)))
+        }
+        n = max(len(cells) for cells in results.done.values())
+        title = f"{label}: median and quartiles of {n} runs"
+        figure = plot_convergence(curves, title=title, floor=row.floor)
+        save_figure(figure, FIGURES / f"multitask-{label.replace(' ', '-').lower()}.png")
+
+
+def draw_transfer(problem: str, settings: dict[str, Any]) -> None:
+    """What PACT transferred in one run."""
+    tasks = get_problem(problem, **settings)
+    algorithm = PACT(POP_SIZE)
+    res = evogen.minimize_multitask(tasks, algorithm, ("n_eval", N_EVAL // 4), seed=1)
+    log = res.algorithm.log
+    shares = np.array([entry["shares"] for entry in log])
+    figure = plot_transfer(
+        np.array([entry["n_gen"] for entry in log]) * POP_SIZE,
+        shares,
+        res.algorithm.names,
+        [task.name() for task in tasks.tasks],
+        title=f"{problem}: who made the offspring of each task",
+    )
+    save_figure(figure, FIGURES / f"multitask-shares-{problem}.png")
+
+
+def fill(page: Path, name: str, text: str) -> None:
+    """Put a text between the marks of that name on a page."""
+    start = f"<!-- {name}: written by benchmarks/multitask_study.py -->"
+    content = page.read_text(encoding="utf-8")
+    before, rest = content.split(start)
+    after = rest.split(f"<!-- end of {name} -->")[1]
+    page.write_text(f"{before}{start}\n\n{text}\n\n<!-- end of {name} -->{after}", encoding="utf-8")
+
+
+def summary(results: Results, n_seeds: int) -> str:
+    """For the page: medians of both halves side by side, and the counts."""
+    text = []
+    for title, half in halves(results).items():
+        compared = half.comparisons("igd")
+        shown = [a for a in half.algorithms if a != "pact"]
+        lines = ["| task | floor | pact | " + " | ".join(shown) + " |"]
+        lines.append("|---|" + "---:|" * (len(shown) + 2))
+        for label, row in half.rows.items():
+            best = half.best(label, "igd")
+            cells = []
+            for a in ["pact", *shown]:
+                value = number(half.median(label, a, "igd"))
+                value = f"**{value}**" if a in best else value
+                cells.append(value if a == "pact" else f"{value} {compared[label, a].mark}")
+            lines.append(f"| {label} | {number(row.floor)} | " + " | ".join(cells) + " |")
+        text += [f"**{title}**, median IGD of {n_seeds} runs:", "\n".join(lines), counts(half)]
+    return "\n\n".join(text).rstrip()
+
+
+def report(path: Path, data: str | None, seeded: bool) -> None:
+    """Tables, every run as CSV, figures, and the summary in `docs/multitask.md`."""
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    matrices = "our own, seeded" if seeded else "the competition's"
+    text = [INTRODUCTION.format(n_eval=f"{N_EVAL:,}", matrices=matrices)]
+    kept: dict[str, Results] = {}
+    with Store(path, must_exist=True) as store:
+        for name, part in PARTS.items():
+            results, n_seeds = finished(store, name, campaign(name, path, data, seeded))
+            print(f"{name}: {n_seeds} seeds")
+            if not results.rows:
+                continue
+            kept[name] = results
+            text += sections(results, part, n_seeds)
+            fill(ROOT / "docs" / "multitask.md", name, summary(results, n_seeds))
+            if name == "main":
+                for problem in ("cihs-shifted", "nihs-shifted"):
+                    draw(store, results, problem, ["nsga2", "momfea", "emtet", "ide-copy", "pact"])
+    for problem in ("cihs", "nils"):
+        draw_transfer(problem, {})
+    (RESULTS / "multitask.md").write_text("\n".join(text), encoding="utf-8")
+    write_runs(kept, RESULTS / "multitask_runs.csv")
+
+
+def main() -> None:
+    """Command line."""
+    parser = command_line(__doc__, PARTS, store="multitask.db")
+    parser.add_argument("--data", help="folder (or .npz) with the competition's matrices")
+    parser.add_argument("--seeded", action="store_true", help="matrices of our own")
+    args = parser.parse_args()
+    if args.command == "run":
+        for name in args.part or list(PARTS):
+            made = campaign(name, args.store, args.data, args.seeded)
+            print(name, made.run(jobs=args.jobs), flush=True)
+    else:
+        report(args.store, args.data, args.seeded)
+
+
+if __name__ == "__main__":
+    main()
