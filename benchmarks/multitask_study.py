@@ -92,7 +92,9 @@ def problems(data: str | None, seeded: bool) -> list[Spec]:
     return specs
 
 
-def campaign(name: str, store: Path, data: str | None, seeded: bool) -> Campaign:
+def campaign(
+    name: str, store: Path, data: str | None, seeded: bool, seeds: int = SEEDS
+) -> Campaign:
     """The cells of a part."""
     tasks = problems(data, seeded)
     if name == "unrelated":
@@ -100,7 +102,7 @@ def campaign(name: str, store: Path, data: str | None, seeded: bool) -> Campaign
     return Campaign(
         tasks,
         PARTS[name].algorithms,
-        seeds=SEEDS,
+        seeds=seeds,
         n_eval=PARTS[name].n_eval,
         pop_size=POP_SIZE,
         store=store,
@@ -183,13 +185,15 @@ def draw_transfer(problem: str, settings: dict[str, Any]) -> None:
     """What PACT transferred in one run."""
     tasks = get_problem(problem, **settings)
     algorithm = PACT(POP_SIZE)
-    res = evogen.minimize_multitask(tasks, algorithm, ("n_eval", N_EVAL // 4), seed=1)
-    log = res.algorithm.log
+    evogen.minimize_multitask(
+        tasks, algorithm, ("n_eval", N_EVAL // 4), seed=1, copy_algorithm=False
+    )
+    log = algorithm.log
     shares = np.array([entry["shares"] for entry in log])
     figure = plot_transfer(
         np.array([entry["n_gen"] for entry in log]) * POP_SIZE,
         shares,
-        res.algorithm.names,
+        algorithm.names,
         [task.name() for task in tasks.tasks],
         title=f"{problem}: who made the offspring of each task",
     )
@@ -253,12 +257,15 @@ def main() -> None:
     """Command line."""
     parser = command_line(__doc__, PARTS, store="multitask.db")
     parser.add_argument("--data", help="folder (or .npz) with the competition's matrices")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="run: 1 to this one")
     parser.add_argument("--seeded", action="store_true", help="matrices of our own")
     args = parser.parse_args()
     if args.command == "run":
         for name in args.part or list(PARTS):
-            made = campaign(name, args.store, args.data, args.seeded)
-            print(name, made.run(jobs=args.jobs), flush=True)
+            # A campaign takes long cells first; seed by seed, what is stopped is whole seeds.
+            for seeds in range(1, args.seeds + 1):
+                made = campaign(name, args.store, args.data, args.seeded, seeds)
+                print(name, seeds, made.run(jobs=args.jobs), flush=True)
     else:
         report(args.store, args.data, args.seeded)
 

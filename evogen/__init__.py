@@ -1,8 +1,8 @@
 """Evolutionary optimization whose offspring come from generative models.
 
 `evogen.minimize` runs one optimization, `evogen.minimize_multitask` several problems together;
-`evogen.problems`, `evogen.algorithms`,
-`evogen.operators`, `evogen.models` and `evogen.experiment` hold the parts.
+`evogen.problems`, `evogen.algorithms`, `evogen.operators`, `evogen.models` and
+`evogen.experiment` hold the parts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from evogen._version import __version__
 
 if TYPE_CHECKING:
     from evogen.experiment import minimize as minimize
-    from evogen.multitask import minimize_multitask as minimize_multitask
+    from evogen.experiment import minimize_multitask as minimize_multitask
 
 __all__ = ["__version__", "minimize", "minimize_multitask"]
 
@@ -25,7 +25,7 @@ def __getattr__(name: str) -> Any:
 
         return minimize
     if name == "minimize_multitask":
-        from evogen.multitask import minimize_multitask
+        from evogen.experiment import minimize_multitask
 
         return minimize_multitask
     raise AttributeError(f"module 'evogen' has no attribute {name!r}")

@@ -225,7 +225,7 @@ def test_report_refuses_unknown_formats(capsys):
         (["imf99"], "imf9"),
         (["zdt1", "-a", "nsga2,gmoae"], "gmoea"),
         (["zdt1", "-a", ","], "algorithms is empty"),
-        (["zdt1", "-a", "nsga2", "--baseline", "spea2"], "--baseline spea2"),
+        (["zdt1", "-a", "nsga2", "--baseline", "spea2"], "baseline='spea2'"),
         (["zdt1", "-a", "nsga2", "--seeds", "1,1"], "a seed twice"),
         (["zdt1", "-a", "nsga2", "--jobs", "-2"], "jobs=-2"),
         (["zdt1", "-a", "nsga2", "--store", "nowhere/r.db"], "no folder"),

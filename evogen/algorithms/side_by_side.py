@@ -122,11 +122,9 @@ class SideBySide(MultitaskAlgorithm):
         algorithm.evaluator.n_eval += n_new
         algorithm.tell(infills=made)
         pop = algorithm.pop
-        points = Points(
-            self.problem.encode(number, pop.get("X")),
-            *(np.asarray(pop.get(key), dtype=float) for key in ("F", "G", "H")),
-            np.asarray(pop.get("CV"), dtype=float).reshape(-1),
-        )
+        f, g, h = (np.asarray(pop.get(key), dtype=float) for key in ("F", "G", "H"))
+        cv = np.asarray(pop.get("CV"), dtype=float).reshape(-1)
+        points = Points(self.problem.encode(number, pop.get("X")), f, g, h, cv)
         return points[best_first(points.f, points.cv)]
 
     def _known(self, number: int) -> Solutions | None:

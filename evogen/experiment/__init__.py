@@ -2,12 +2,24 @@
 
 from evogen.experiment.ask import Designs, RunResult, ask
 from evogen.experiment.campaign import Campaign, Summary
+from evogen.experiment.campaign_file import read_plan, write_example
 from evogen.experiment.cells import Cell, Outcome, Spec, run_cell
+from evogen.experiment.checkpoint import Checkpoint, CheckpointError
+from evogen.experiment.comparison import (
+    compare_stores,
+    comparison_text,
+    write_comparison,
+)
 from evogen.experiment.evaluation import GuardedEvaluator
 from evogen.experiment.evaluations import Evaluations
+from evogen.experiment.exchange import export_store, import_folder
+from evogen.experiment.history import LightHistory
 from evogen.experiment.indicators import Reference, floor, nondominated, true_front
+from evogen.experiment.multitask_run import minimize_multitask
+from evogen.experiment.posthoc import rank_algorithms, rank_results, win_tie_loss
 from evogen.experiment.recorder import Recorder
 from evogen.experiment.report import write_report
+from evogen.experiment.results_file import import_results
 from evogen.experiment.run import minimize
 from evogen.experiment.statistics import Comparison, compare, quartiles, rank_sum
 from evogen.experiment.store import Store, StoredCell, StoreError
@@ -57,4 +69,19 @@ __all__ = [
     "true_front",
     "write_csv",
     "write_report",
+    "minimize_multitask",
+    "LightHistory",
+    "CheckpointError",
+    "Checkpoint",
+    "write_example",
+    "read_plan",
+    "import_results",
+    "import_folder",
+    "export_store",
+    "win_tie_loss",
+    "rank_results",
+    "rank_algorithms",
+    "write_comparison",
+    "comparison_text",
+    "compare_stores",
 ]

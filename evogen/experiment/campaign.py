@@ -7,14 +7,18 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evogen.experiment.cells import Cell, Outcome, Spec, failure, run_cell
+from evogen.experiment.budget import INDICATORS as TARGETS
+from evogen.experiment.cells import Cell, Outcome, Spec, failure
 from evogen.experiment.checks import check_is_algorithm, check_problem, check_sampling
-from evogen.experiment.lookup import check_algorithm, resolve_problems
-from evogen.experiment.pool import Finished, WorkerPool
+from evogen.experiment.engines import CellRunner, Engine, EngineSettings
+from evogen.experiment.indicators import Reference
+from evogen.experiment.lookup import check_algorithm, count_tasks, resolve_problems
+from evogen.experiment.pool import Finished
 from evogen.experiment.progress import Bar
 from evogen.experiment.remeasure import keep_front
 from evogen.experiment.store import Store
@@ -65,10 +69,14 @@ class Campaign:
         algorithms: Registered names, `Spec`s, or functions `(problem, pop_size) -> Algorithm` for
             any pymoo algorithm; or a dictionary of such, by label.
         seeds: A number k for the seeds 1..k, or the seeds themselves.
-        n_eval: Budget of every run in evaluations.
+        n_eval: Budget of every run in evaluations, never exceeded.
         pop_size: Population size of every run.
         store: File to keep the results in.
         problem_settings: Keyword arguments for every problem given by name, e.g. `{"n_var": 30}`.
+        seconds: Wall time after which a run ends, if that is earlier. Such results depend on the
+            machine.
+        target: Indicator values at which a run ends, if that is earlier: `igd`, `igd_plus`, `hv`,
+            or `f` for one objective, e.g. `{"igd": 0.01}`.
 
     A twin (`"imf1-shifted"`) is the same problem in all runs (offset seed `TWIN_SEED`), unless a
     `Spec` says otherwise. Cells are told apart by what determines their result (see
@@ -95,8 +103,12 @@ class Campaign:
         pop_size: int = 100,
         store: str | Path,
         problem_settings: Mapping[str, Any] | None = None,
+        seconds: float | None = None,
+        target: Mapping[str, float] | None = None,
     ) -> None:
         self.store = Path(store)
+        self.seconds = _check_seconds(seconds)
+        self.target = _check_target(target)
         self.n_eval = _positive("n_eval", n_eval)
         self.pop_size = _positive("pop_size", pop_size, least=2)
         self.seeds = _seeds(seeds)
@@ -106,30 +118,54 @@ class Campaign:
         _check_distinct("algorithms", self.algorithms)
         self._check_pairs()
         self.cells = [
-            Cell(problem, algorithm, seed, self.pop_size, self.n_eval)
+            self._cell(problem, algorithm, seed)
             for seed in self.seeds
             for problem in self.problems
             for algorithm in self.algorithms
         ]
 
-    def run(self, *, jobs: int = 2, progress: bool = True, retry_failed: bool = False) -> Summary:
+    def _cell(self, problem: Spec, algorithm: Spec, seed: int) -> Cell:
+        how = (self.pop_size, self.n_eval, self.seconds, self.target)
+        return Cell(problem, algorithm, seed, *how)
+
+    def run(
+        self,
+        *,
+        jobs: int | None = None,
+        engine: str = "local",
+        address: str | None = None,
+        time_limit: float | None = None,
+        memory_limit: int | str | None = None,
+        progress: bool = True,
+        retry_failed: bool = False,
+    ) -> Summary:
         """Run the cells that the store does not hold.
 
-        A cell that raises is recorded as failed, with its traceback, and so is one whose process
-        is killed; the others go on. Ctrl-C ends the workers at once and propagates. Whatever ends
-        a campaign, calling this again continues with the unfinished cells.
+        A cell that raises is recorded as failed, with its traceback, and so is one that gives no
+        finite values at all, takes too long, wants too much memory, or whose process is killed;
+        the others go on. Ctrl-C ends the workers at once and propagates. Whatever ends a campaign,
+        calling this again continues with the unfinished cells.
 
         Args:
-            jobs: Worker processes, each with one thread; 0 runs the cells in this process.
+            jobs: Cells at a time, each in a process with one thread; 0 runs the cells in this
+                process. None: 2 on this machine, all places of a cluster given by `address`.
+            engine: `"local"` (processes on this machine), `"ray"` or `"dask"`; results are the
+                same.
+            address: Of a running Ray or Dask cluster; by default it is started on this machine.
+            time_limit: Seconds that a cell may take.
+            memory_limit: Memory that a worker process may have (`limited_memory`): bytes, or a text
+                like `"2 GB"`. Linux only.
             progress: Show a bar over the cells with the time left.
             retry_failed: Run cells again that the store holds as failed.
 
         Raises:
-            ValueError: `jobs` is negative.
+            TypeError, ValueError: An impossible setting; it says which.
+            ImportError: The package of the engine is not installed.
+            ConnectionError: There is no cluster at the address.
             StoreError: The store cannot be used.
         """
-        if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 0:
-            raise ValueError(f"jobs={jobs!r} must be a whole number, 0 or more")
+        settings = EngineSettings(engine, jobs, address, time_limit, memory_limit)
+        opened = settings.open() if jobs != 0 else None
         start = time.monotonic()
         with Store(self.store) as store:
             store.remember_order("problem", self._rows)
@@ -140,12 +176,12 @@ class Campaign:
             summary = Summary(len(self.cells), len(skipped), n_remeasured=n_remeasured)
             with Bar("cells", len(self.cells), visible=progress) as bar:
                 bar.show(len(skipped), "", None)
-                for cell, outcome in _outcomes(queue, jobs):
+                for cell, outcome in _outcomes(queue, opened):
                     store.save(cell, outcome)
                     queue.measured(cell, outcome.wall_seconds or 0.0)
                     _count(summary, cell, outcome, bar)
                     n_finished = summary.n_skipped + summary.n_done + len(summary.failed)
-                    left = queue.seconds_left(max(1, jobs))
+                    left = queue.seconds_left()
                     bar.show(n_finished, f"{n_finished}/{len(self.cells)} {cell}", left)
         summary.seconds = time.monotonic() - start
         return summary
@@ -170,6 +206,7 @@ class Campaign:
                 continue
             self._rows.append(problem_spec.label)
             check_problem(problem)
+            reference = Reference.of(problem) if self.target or self.seconds else None
             for spec in self.algorithms:
                 algorithm = spec.build_algorithm(problem, self.pop_size)
                 check_is_algorithm(algorithm)
@@ -177,7 +214,7 @@ class Campaign:
                 check_algorithm(algorithm, problem)
                 try:
                     # A copy: a function may hand out the same object again.
-                    termination = ("n_eval", self.n_eval)
+                    termination = self._cell(problem_spec, spec, 0).termination(reference)
                     copy.deepcopy(algorithm).setup(problem, seed=0, termination=termination)
                 except Exception as error:
                     kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -185,6 +222,9 @@ class Campaign:
                     raise kind(f"{spec.label} cannot solve {problem_spec.label}: {why}") from error
 
     def _check_tasks(self, problem_spec: Spec, problem: Any) -> None:
+        if self.seconds is not None or self.target:
+            name = "target" if self.target else "seconds"
+            raise ValueError(f"{name} is not for several tasks, as {problem_spec.label} has")
         for spec in self.algorithms:
             algorithm = spec.build_algorithm(problem, self.pop_size)
             try:
@@ -206,8 +246,12 @@ class _Queue:
         for cell in cells:
             self._waiting.setdefault(_kind(cell), deque()).append(cell)
         self._n_running = 0
+        self._most_running = 0
         self._begun: set[str] = set()
         self._measured: dict[str, tuple[float, int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
 
     def pop(self) -> Cell | None:
         """The next cell, None when there is none left."""
@@ -220,6 +264,7 @@ class _Queue:
             del self._waiting[kind]
         self._begun.add(kind)
         self._n_running += 1
+        self._most_running = max(self._most_running, self._n_running)
         return cell
 
     def measured(self, cell: Cell, seconds: float) -> None:
@@ -228,7 +273,7 @@ class _Queue:
         total, count = self._measured.get(_kind(cell), (0.0, 0))
         self._measured[_kind(cell)] = total + seconds, count + 1
 
-    def seconds_left(self, n_workers: int) -> float | None:
+    def seconds_left(self) -> float | None:
         """Wall seconds until all is done; None before anything has finished."""
         count = sum(count for _, count in self._measured.values())
         if count == 0:
@@ -238,7 +283,7 @@ class _Queue:
             len(cells) * (self._expected(kind) or typical) for kind, cells in self._waiting.items()
         )
         # Cells in the workers are half done on average.
-        return (waiting + self._n_running * typical / 2) / n_workers
+        return (waiting + self._n_running * typical / 2) / self._most_running
 
     def _urgency(self, kind: str) -> float:
         return (self._expected(kind) or 0.0) if kind in self._begun else float("inf")
@@ -252,21 +297,22 @@ def _kind(cell: Cell) -> str:
     return f"{cell.problem.label}\n{cell.algorithm.label}"
 
 
-def _outcomes(queue: _Queue, jobs: int) -> Iterator[tuple[Cell, Outcome]]:
-    """Run the queue; yields each cell as it finishes."""
-    if jobs == 0:
+def _outcomes(
+    queue: _Queue, opened: AbstractContextManager[Engine] | None
+) -> Iterator[tuple[Cell, Outcome]]:
+    """Run the queue, without an engine in this process; yields each cell as it finishes."""
+    if opened is None:
+        runner = CellRunner()
         while (cell := queue.pop()) is not None:
-            yield cell, run_cell(cell)
+            yield cell, runner(cell)
         return
-    cell = queue.pop()
-    if cell is None:
+    if not queue:
         return
-    with WorkerPool(run_cell, jobs) as pool:
-        while cell is not None or pool.n_busy:
-            while cell is not None and pool.n_idle:
-                pool.submit(cell)
-                cell = queue.pop()
-            for finished in pool.wait():
+    with opened as engine:
+        while queue or engine.n_busy:
+            while engine.n_idle and (cell := queue.pop()) is not None:
+                engine.submit(cell)
+            for finished in engine.wait():
                 yield finished.task, _outcome(finished)
 
 
@@ -290,6 +336,31 @@ def _positive(name: str, value: Any, *, least: int = 1) -> int:
     return value
 
 
+def _check_seconds(seconds: Any) -> float | None:
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"seconds={seconds!r} must be a number")
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"seconds={seconds} must be a positive number")
+    return float(seconds)
+
+
+def _check_target(target: Any) -> dict[str, float] | None:
+    if target is None:
+        return None
+    if not isinstance(target, Mapping):
+        raise TypeError(f'target={target!r} must be a dictionary such as {{"igd": 0.01}}')
+    unknown = [name for name in target if name not in TARGETS]
+    if unknown or not target:
+        what = f"{unknown[0]!r} is unknown" if unknown else "it is empty"
+        raise ValueError(f"target={dict(target)!r}: {what}; give some of {', '.join(TARGETS)}")
+    for name, value in target.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"target: {name}={value!r} must be a number")
+    return {name: float(target[name]) for name in sorted(target)}
+
+
 def _seeds(seeds: Any) -> list[int]:
     if isinstance(seeds, int):
         return list(range(1, _positive("seeds", seeds) + 1))
@@ -311,7 +382,9 @@ def _problem_specs(entries: Any, settings: dict[str, Any]) -> list[Spec]:
             specs.append(_spec("problems", entry))
             continue
         for name in resolve_problems([entry]):
-            twin = {"seed": TWIN_SEED} if name.endswith(TWIN_SUFFIX) else {}
+            # Twins of several tasks all move by the same, known amount.
+            random = name.endswith(TWIN_SUFFIX) and count_tasks(name) == 1
+            twin = {"seed": TWIN_SEED} if random else {}
             specs.append(Spec(name, name, {**twin, **settings}))
     # `imf imf1` names a problem twice, once by its suite.
     return [spec for i, spec in enumerate(specs) if spec not in specs[:i]]

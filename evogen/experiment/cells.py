@@ -11,6 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -18,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from evogen._version import __version__
+from evogen.experiment.budget import TargetTermination
 from evogen.experiment.indicators import Reference, nondominated
 from evogen.experiment.lookup import get_algorithm, get_multitask_algorithm, get_problem
+from evogen.experiment.memory import peak_memory, reset_peak
 from evogen.experiment.recorder import Recorder
 from evogen.experiment.run import minimize
 from evogen.experiment.tasks import run_tasks, task_label, task_spec, tasks_of
@@ -104,7 +107,12 @@ class Cell:
         algorithm: Builds the algorithm.
         seed: Seed of the run.
         pop_size: Population size.
-        n_eval: Budget in evaluations; the run ends with the generation that reaches it.
+        n_eval: Budget in evaluations, never exceeded: the last batch is cut to it, or left out
+            where the algorithm needs whole ones.
+        seconds: Wall time after which the run ends with its generation, if that is earlier. The
+            result depends on the machine then.
+        target: Indicator values at which the run ends, if that is earlier, e.g. `{"igd": 0.01}`
+            (`evogen.experiment.budget.TargetTermination`).
     """
 
     problem: Spec
@@ -112,16 +120,39 @@ class Cell:
     seed: int
     pop_size: int
     n_eval: int
+    seconds: float | None = None
+    target: Mapping[str, float] | None = None
 
     def describe(self) -> dict[str, Any]:
         """What determines the result, as plain JSON values."""
+        more = {"seconds": self.seconds, "target": None if not self.target else dict(self.target)}
         return {
             "problem": self.problem.describe(),
             "algorithm": self.algorithm.describe(),
             "seed": self.seed,
             "pop_size": self.pop_size,
             "n_eval": self.n_eval,
+            # Cells without them keep the keys that they have always had.
+            **{name: value for name, value in more.items() if value is not None},
         }
+
+    def termination(self, reference: Reference | None) -> Any:
+        """What ends a run.
+
+        Args:
+            reference: What indicators are measured against; may be None where nothing but
+                evaluations ends a run.
+
+        Raises:
+            ValueError: A target that cannot be measured on the problem.
+        """
+        if self.seconds is None and not self.target:
+            return ("n_eval", self.n_eval)
+        assert reference is not None
+        limits: dict[str, float] = {"n_eval": self.n_eval}
+        if self.seconds is not None:
+            limits["seconds"] = self.seconds
+        return _Budget(reference, dict(self.target or {}), limits)
 
     @functools.cached_property
     def key(self) -> str:
@@ -148,6 +179,13 @@ class Cell:
         return f"{self.problem.label}, {self.algorithm.label}, seed {self.seed}"
 
 
+class _Budget(TargetTermination):
+    """Limits, with targets or without any."""
+
+    def _is_reached(self, front: np.ndarray) -> bool:
+        return bool(self.targets) and super()._is_reached(front)
+
+
 @dataclass
 class Outcome:
     """What became of a cell.
@@ -165,6 +203,10 @@ class Outcome:
         indicators: Final `igd`, `igd_plus`, `hv` (None where undefined).
         reference: What they were measured against (`Reference.describe`).
         machine: Where it ran and with which versions.
+        peak_memory: Bytes that the process had at most during the run, with interpreter and
+            libraries (`evogen.experiment.memory.peak_memory`).
+        engine: What ran it: `"local"`, `"ray"` or `"dask"`.
+        host: Name of the machine.
         arrays: `result` (final population: X, F, CV, G, H, X_nonfinite) and `curves`.
         tasks: What became of each task, if the problem has several; the fields above are empty
             then, but those of the whole run.
@@ -183,6 +225,9 @@ class Outcome:
     indicators: dict[str, float | None] = field(default_factory=dict)
     reference: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
+    peak_memory: int | None = None
+    engine: str | None = None
+    host: str | None = None
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     tasks: list[Outcome] = field(default_factory=list)
 
@@ -221,22 +266,31 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def run_cell(cell: Cell) -> Outcome:
-    """Run a cell. Whatever goes wrong in it is returned as a failed outcome, not raised."""
+def run_cell(cell: Cell, *, memory: AbstractContextManager[None] | None = None) -> Outcome:
+    """Run a cell. Whatever goes wrong in it is returned as a failed outcome, not raised.
+
+    Args:
+        cell: What to run.
+        memory: Is entered for the run, e.g. `evogen.experiment.memory.limited_memory(10**9)`.
+    """
     begin = time.perf_counter()
+    reset_peak()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
-            outcome = _run(cell)
+            with memory or nullcontext():
+                outcome = _run(cell)
         except Exception as error:
             outcome = failure(error)
     outcome.wall_seconds = time.perf_counter() - begin
-    outcome.machine = describe_machine()
     outcome.warnings = list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
+    outcome.machine, outcome.host = describe_machine(), platform.node()
+    outcome.peak_memory = peak_memory()
     for task in outcome.tasks:
         # The run's time belongs to its tasks in equal parts.
         task.wall_seconds = outcome.wall_seconds / len(outcome.tasks)
-        task.machine, task.warnings = outcome.machine, outcome.warnings
+        for name in ("warnings", "machine", "host", "peak_memory"):
+            setattr(task, name, getattr(outcome, name))
     return outcome
 
 
@@ -258,8 +312,9 @@ def _run(cell: Cell) -> Outcome:
     res = minimize(
         problem,
         algorithm,
-        ("n_eval", cell.n_eval),
+        cell.termination(reference),
         seed=cell.seed,
+        exact_budget=True,
         callback=recorder,
         copy_algorithm=False,
         keep_evaluations=False,
@@ -268,6 +323,10 @@ def _run(cell: Cell) -> Outcome:
         # Ctrl-C: a part of a run is no result of the cell.
         raise KeyboardInterrupt
     cpu_seconds = time.process_time() - begin - recorder.overhead
+    if res.n_nonfinite >= res.n_eval:
+        raise FloatingPointError(
+            f"none of the {res.n_eval} evaluations gave finite objectives and constraints"
+        )
     recorder.record(res.algorithm)
     final = nondominated(res.pop.get("F"), res.pop.get("CV"))
     return Outcome(

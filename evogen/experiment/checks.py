@@ -16,7 +16,10 @@ from pymoo.operators.sampling.lhs import LatinHypercubeSampling
 from pymoo.operators.sampling.rnd import FloatRandomSampling, IntegerRandomSampling
 from pymoo.termination import get_termination
 
-TERMINATION_NAMES = ("n_eval", "n_gen", "time", "fmin", "soo", "moo")
+TERMINATION_NAMES = (
+    "n_eval", "n_gen", "seconds", "time", "igd", "igd_plus", "hv", "f", "target", "limits", "fmin",
+    "soo", "moo",
+)  # fmt: skip
 
 
 def check_problem(problem: Any) -> None:

@@ -20,6 +20,18 @@ LARGEST_PENALTY = 1e150
 REPLACED = "nonfinite_replaced_by"
 
 
+class BudgetSpent(Exception):
+    """Evaluations were asked for that the budget does not hold; none of them was made.
+
+    Attributes:
+        n_new: How many.
+    """
+
+    def __init__(self, n_new: int) -> None:
+        super().__init__(f"{n_new} evaluations are more than are left")
+        self.n_new = n_new
+
+
 class RunningRange:
     """Smallest and largest finite value seen so far, per column.
 
@@ -72,12 +84,17 @@ class GuardedEvaluator(Evaluator):
 
     Attributes:
         nonfinite: The individuals replaced, in order of evaluation.
+        n_max_evals: Never evaluate more than so many; None for any number.
     """
+
+    #: Kept here; everything else is an attribute of the wrapped evaluator.
+    OWN = ("inner", "nonfinite", "n_max_evals", "_ranges")
 
     def __init__(self, inner: Evaluator | None = None) -> None:
         # pymoo's constructor is not called: counters and settings live in the wrapped evaluator.
         self.inner = Evaluator() if inner is None else inner
         self.nonfinite: list[Any] = []
+        self.n_max_evals: int | None = None
         self._ranges: dict[str, RunningRange] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -87,7 +104,7 @@ class GuardedEvaluator(Evaluator):
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Line searches switch `skip_already_evaluated` on whatever evaluator they are given.
-        target = self if name in ("inner", "nonfinite", "_ranges") else self.inner
+        target = self if name in self.OWN else self.inner
         object.__setattr__(target, name, value)
 
     @property
@@ -96,12 +113,29 @@ class GuardedEvaluator(Evaluator):
         return len(self.nonfinite)
 
     def eval(self, problem: Any, pop: Any, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate and guard; see `pymoo.core.evaluator.Evaluator.eval`."""
+        """Evaluate and guard; see `pymoo.core.evaluator.Evaluator.eval`.
+
+        Raises:
+            BudgetSpent: It would be more than `n_max_evals`.
+        """
+        if self.n_max_evals is not None:
+            asked = pop if isinstance(pop, Population) else Population.create(pop)
+            skip = kwargs.get("skip_already_evaluated", args[0] if args else None)
+            n_new = self.count_new(asked, skip)
+            if self.inner.n_eval + n_new > self.n_max_evals:
+                raise BudgetSpent(n_new)
         evaluated = self.inner.eval(problem, pop, *args, **kwargs)
         rows = evaluated if isinstance(evaluated, Population) else Population.create(evaluated)
         if len(rows):
             self._guard(problem, rows)
         return evaluated
+
+    def count_new(self, pop: Any, skip: bool | None = None) -> int:
+        """How many of the individuals would be evaluated, by pymoo's rules."""
+        if not (self.inner.skip_already_evaluated if skip is None else skip):
+            return len(pop)
+        wanted = set(self.inner.evaluate_values_of)
+        return sum(not wanted <= individual.evaluated for individual in pop)
 
     def _guard(self, problem: Any, rows: Population) -> None:
         names = ("F", "G", "H") if problem.has_constraints() else ("F",)

@@ -15,6 +15,9 @@ from evogen.operators import constraint_violation
 #: What is kept of each point.
 NAMES = ("X", "F", "G", "H")
 
+#: Batches that are kept as they came before some are joined.
+MAX_SINGLE = 64
+
 
 class Evaluations:
     """Evaluated points of a run, in order of evaluation; rows with non-finite values are left out.
@@ -96,8 +99,26 @@ class RecordingEvaluator(Evaluator):
         for name in NAMES[1:] if problem.has_constraints() else NAMES[1:2]:
             chunk[name] = np.array(rows.get(name), dtype=float).reshape(n, -1)
         finite = np.all([np.isfinite(v).all(axis=1) for k, v in chunk.items() if k != "X"], axis=0)
-        if finite.any():
-            self.chunks.append({name: values[finite] for name, values in chunk.items()})
+        if not finite.any():
+            return
+        self.chunks.append({name: values[finite] for name, values in chunk.items()})
+        # Where points come one by one they are joined as in a binary counter: few arrays, each
+        # point copied a few times only. Joined ones are new, so that copies stay as they were.
+        chunks = self.chunks
+        while len(chunks) > MAX_SINGLE and len(chunks[-1]["F"]) >= len(chunks[-2]["F"]):
+            last, before = chunks.pop(), chunks.pop()
+            chunks.append({n: np.concatenate([before[n], last[n]]) for n in before})
+
+    def since(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """X and F of all points but the first n."""
+        parts: dict[str, list[np.ndarray]] = {"X": [], "F": []}
+        start = 0
+        for chunk in self.chunks:
+            for name, found in parts.items():
+                found.append(chunk[name][max(0, n - start) :])
+            start += len(chunk["F"])
+        x, f = (np.concatenate(found) if found else np.empty((0, 0)) for found in parts.values())
+        return x, f
 
     def evaluations(self) -> Evaluations | None:
         """All points so far; None before the first."""

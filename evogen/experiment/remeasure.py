@@ -54,7 +54,10 @@ def _keep(store: Store, description: Mapping[str, Any], problem: Any, pop_size: 
     remeasured = [
         _remeasure(store, cell, reference)
         for cell in (store.cells("done") if known else ())
-        if cell.pop_size == pop_size and cell.spec["problem"] == description
+        if cell.pop_size == pop_size
+        and cell.spec["problem"] == description
+        # Of somebody's results there are numbers only.
+        and "imported" not in cell.spec["algorithm"]["settings"]
     ]
     bound = floor(problem, pop_size)
     store.save_front(description, pop_size, reference.front, bound, remeasured=remeasured)

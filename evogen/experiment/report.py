@@ -1,15 +1,27 @@
-"""A folder with tables and figures, made from a store alone."""
+"""A folder with a web page, tables and figures, made from a store alone."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from evogen.experiment.evidence import Gathered, arrays_of, gather, median_cell
+from evogen.experiment.html_report import html_report
 from evogen.experiment.indicators import nondominated
+from evogen.experiment.latex import write_latex
+from evogen.experiment.posthoc import Ranking, median_costs, rank_results, win_tie_loss
+from evogen.experiment.profiles import performance_profile, runtime_curve
+from evogen.experiment.report_tables import (
+    indicators_of,
+    report_tables,
+    write_cells_csv,
+    write_table_csv,
+)
 from evogen.experiment.store import Store, StoredCell
 from evogen.experiment.summary import Results, Row, summarize
 from evogen.experiment.tables import TITLES, all_tables, to_markdown, write_csv
@@ -18,12 +30,21 @@ from evogen.visualization import (
     check_figure_path,
     plot_convergence,
     plot_fronts,
+    plot_ranks,
     plot_shares,
+    plot_steps,
     save_figure,
 )
 
 #: Drawing takes most of a report's time, and every further format as much again.
 FORMATS = ("png",)
+
+#: Problems times algorithms up to which figures are drawn into files unless they are asked for: a
+#: panel takes a tenth of a second, and the web page has them all.
+MAX_DRAWN = 300
+
+#: What the web page and Nemenyi's test need: the extra `report`.
+PACKAGES = ("plotly", "scikit_posthocs")
 
 
 def write_report(
@@ -32,49 +53,136 @@ def write_report(
     *,
     baseline: str | None = None,
     keys: Container[str] | None = None,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] | None = None,
+    html: bool | None = None,
 ) -> list[Path]:
-    """Write `table.md`, `table.csv` and figures.
+    """Write the web page, tables and figures of a campaign.
 
-    Per problem: `front-<problem>` (of each algorithm the run with the median IGD, against the true
-    front) and `convergence-<problem>` (IGD, or hypervolume where no front is known, over
+    `table.md` and `table.csv` (one line per problem and algorithm); `cells.csv` (one line per run);
+    `tables.tex` (booktabs) and `tables/*.csv`, the tables of the web page; `index.html`, the web
+    page itself, which needs no network and no other file.
+
+    Figures, per problem: `front-<problem>` (of each algorithm the run with the median IGD, against
+    the true front) and `convergence-<problem>` (IGD, or hypervolume where no front is known, over
     evaluations: median with quartile band); `shares-<problem>-<algorithm>` where a generative
-    mating made a varying share of the offspring.
+    mating made a varying share of the offspring. Over all problems: `ranks-<indicator>`
+    (critical-difference diagram), `profile` and `runtime`.
 
     Args:
         store: A store with finished cells.
         out_dir: Folder, made when it is not there.
         baseline, keys: See `summarize`.
         formats: Endings of the figures' files (`"png"`, `"svg"`, `"pdf"`); `table.md` shows the
-            first.
+            first. By default png, and no files of figures where there are more than `MAX_DRAWN`
+            pairs of problem and algorithm.
+        html: Whether to write the web page, ranks and critical differences, which need the extra
+            `report`; by default where it is installed.
 
     Returns:
-        What was written, `table.md` first.
+        What was written: `table.md`, `table.csv`, then the others.
 
     Raises:
+        ImportError: `html` without the extra.
         ValueError: There are no such cells, the baseline is not among them, or an unknown format.
         OSError: The folder cannot be written.
         StoreError: The store is damaged.
     """
     results = summarize(store, baseline=baseline, keys=keys)
+    html = _html_wanted(html)
     out_dir = prepare_folder(out_dir)
-    if isinstance(formats, str) or not formats:
+    if isinstance(formats, str) or (formats is not None and not formats):
         raise ValueError(f"formats={formats!r} must be a list of endings, e.g. ['png']")
-    for ending in formats:
+    for ending in formats or ():
         check_figure_path(out_dir / f"figure.{ending}")
+    if formats is None:
+        formats = FORMATS if len(results.rows) * len(results.algorithms) <= MAX_DRAWN else ()
+    gathered = gather(store, results)
+    rankings = _rankings(results) if html else {}
+    wins = {i: win_tie_loss(results, i) for i in indicators_of(results)}
+    tables = report_tables(results, gathered, rankings, wins)
     markdown, table = out_dir / "table.md", out_dir / "table.csv"
-    figures: list[tuple[str, Any]] = []
-    for row in results.rows.values():
-        figures += _figures(store, results, row)
     written = [markdown, table]
+    if html:
+        text = html_report(store.path.stem, results, gathered, tables, rankings)
+        (out_dir / "index.html").write_text(text, encoding="utf-8")
+        written.append(out_dir / "index.html")
+    prepare_folder(out_dir / "tables")
+    written.append(write_cells_csv(store, results, out_dir / "cells.csv"))
+    written.append(write_latex(list(tables.items()), out_dir / "tables.tex"))
+    for name, shown in tables.items():
+        written.append(write_table_csv(shown, out_dir / "tables" / f"{name}.csv"))
     links = []
-    for name, figure in figures:
+    for name, figure in _all_figures(store, results, gathered, rankings) if formats else ():
         written += [save_figure(figure, out_dir / f"{name}.{ending}") for ending in formats]
         links.append(f"![{name}]({name}.{formats[0]})")
-    tables = "\n".join(to_markdown(t) for t in all_tables(results))
-    markdown.write_text("\n".join([tables, *links, ""]), encoding="utf-8")
+    text = "\n".join(to_markdown(t) for t in all_tables(results))
+    markdown.write_text("\n".join([text, *links, ""]), encoding="utf-8")
     write_csv(results, table)
     return written
+
+
+def _html_wanted(html: bool | None) -> bool:
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if html and missing:
+        raise ImportError(
+            f"the web page of a report needs {' and '.join(missing)}: pip install 'evogen[report]'"
+        )
+    return not missing if html is None else html
+
+
+def _rankings(results: Results) -> dict[str, Ranking]:
+    found = {i: rank_results(results, i) for i in indicators_of(results)}
+    return {i: ranking for i, ranking in found.items() if ranking is not None}
+
+
+def _all_figures(
+    store: Store, results: Results, gathered: Gathered, rankings: Mapping[str, Ranking]
+) -> list[tuple[str, Any]]:
+    figures = []
+    for row in results.rows.values():
+        figures += _figures(store, results, row)
+    for indicator, ranking in rankings.items():
+        figure = plot_ranks(
+            ranking.mean_ranks,
+            ranking.algorithms,
+            ranking.critical_difference,
+            ranking.groups,
+            title=f"Mean ranks, {TITLES[indicator]}, {ranking.n_problems} problems",
+        )
+        figures.append((f"ranks-{indicator}", figure))
+    return figures + _overall(results, gathered)
+
+
+def _overall(results: Results, gathered: Gathered) -> list[tuple[str, Any]]:
+    """Performance profile of the median IGD, and runtime curves; where there are several problems
+    and somebody to compare with."""
+    figures: list[tuple[str, Any]] = []
+    costs = median_costs(results, "igd")
+    costs = costs[~np.isnan(costs).all(axis=1)]
+    if len(costs) < 2 or len(results.algorithms) < 2:
+        return figures
+    if (np.nan_to_num(costs, nan=1.0) > 0).all() and np.isfinite(costs).any():
+        taus, shares = performance_profile(costs)
+        by_name = dict(zip(results.algorithms, shares.T, strict=True))
+        label = "median IGD, in multiples of the least"
+        figures.append(("profile", plot_steps(taus, by_name, xlabel=label)))
+    times = {
+        a: np.concatenate(
+            [e.times.ravel() for (_, b), e in gathered.evidence.items() if b == a] or [np.empty(0)]
+        )
+        for a in results.algorithms
+    }
+    reached = np.concatenate([t[np.isfinite(t)] for t in times.values()])
+    if len(reached):
+        n_eval = np.unique(
+            np.append(reached, max(e.spent.max(initial=0.0) for e in gathered.evidence.values()))
+        )
+        curves = {a: runtime_curve(t, n_eval) for a, t in times.items() if len(t)}
+        figure = plot_steps(
+            n_eval, curves, xlabel="evaluations", ylabel="share of (run, target) pairs"
+        )
+        figures.append(("runtime", figure))
+    return figures
 
 
 def _figures(store: Store, results: Results, row: Row) -> list[tuple[str, Any]]:
@@ -84,14 +192,15 @@ def _figures(store: Store, results: Results, row: Row) -> list[tuple[str, Any]]:
     for algorithm in results.algorithms:
         cells = results.done.get((row.label, algorithm), [])
         if cells:
-            arrays = store.arrays(_median_cell(cells).key, "result")
-            fronts[algorithm] = nondominated(arrays["F"], arrays.get("CV"))
+            arrays = arrays_of(store, median_cell(cells), "result")
+            if arrays is not None and "F" in arrays:
+                fronts[algorithm] = nondominated(arrays["F"], arrays.get("CV"))
     if fronts and row.n_obj is not None and row.n_obj > 1:
         figures.append((f"front-{slug}", plot_fronts(fronts, row.front, title=row.label)))
     curves = {
-        algorithm: [store.arrays(cell.key, "curves") for cell in cells]
+        algorithm: runs
         for algorithm in results.algorithms
-        if (cells := results.done.get((row.label, algorithm), []))
+        if (runs := _curves(store, results.done.get((row.label, algorithm), [])))
     }
     indicator = "igd" if row.front is not None else "hv"
     lines = {a: common_grid(runs, indicator) for a, runs in curves.items()}
@@ -122,7 +231,7 @@ def common_grid(runs: Sequence[dict[str, np.ndarray]], name: str) -> tuple[np.nd
     """Curves of several runs at the same evaluations.
 
     Args:
-        runs: Per run, arrays `n_eval` and `name` `(n_records,)`.
+        runs: Per run, arrays `n_eval` and, if it was recorded, `name` `(n_records,)`.
         name: The curve.
 
     Returns:
@@ -133,20 +242,14 @@ def common_grid(runs: Sequence[dict[str, np.ndarray]], name: str) -> tuple[np.nd
     values = np.full((len(runs), len(grid)), np.nan)
     for i, run in enumerate(runs):
         at = np.searchsorted(run["n_eval"], grid, side="right") - 1
-        values[i, at >= 0] = run[name][at[at >= 0]]
+        if name in run:
+            values[i, at >= 0] = run[name][at[at >= 0]]
     return grid, values
 
 
-def _median_cell(cells: Sequence[StoredCell]) -> StoredCell:
-    """The run whose IGD is the median (the lower one of an even number); by hypervolume if no
-    front is known, the first if neither is."""
-    if all(cell.igd is not None for cell in cells):
-        ranked = sorted(cells, key=lambda c: (c.igd, c.seed))
-    elif all(cell.hv is not None for cell in cells):
-        ranked = sorted(cells, key=lambda c: (-(c.hv or 0.0), c.seed))
-    else:
-        return cells[0]
-    return ranked[(len(ranked) - 1) // 2]
+def _curves(store: Store, cells: Sequence[StoredCell]) -> list[dict[str, np.ndarray]]:
+    found = [arrays_of(store, cell, "curves") for cell in cells]
+    return [curves for curves in found if curves is not None and len(curves.get("n_eval", ()))]
 
 
 def _varies(shares: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from evogen.experiment.ask import Designs, ask
 from evogen.experiment.cells import Cell, Outcome, describe_machine
 from evogen.experiment.evaluations import NAMES, Evaluations
+from evogen.experiment.history import LightHistory
 from evogen.experiment.indicators import Reference, nondominated
 from evogen.experiment.lookup import get_problem
 from evogen.experiment.recorder import Recorder
@@ -18,6 +19,9 @@ from evogen.experiment.store import Store, StoredCell
 
 #: Name of the arrays with all evaluated points, and of those with the solutions found.
 EVALUATIONS, SOLUTIONS = "evaluations", "solutions"
+
+#: Name of the arrays that say which of the points formed the population after each generation.
+HISTORY = "history"
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class SavedRun:
         evaluations: Every point evaluated, or the final population (`complete` says which).
         solutions: Objectives of the solutions found `(n, n_obj)`; `between` counts these rows.
         complete: Whether `evaluations` holds all points; campaigns keep final populations only.
+        history: The population and the front after each generation, or None if not kept.
     """
 
     problem: Any
@@ -37,6 +42,7 @@ class SavedRun:
     evaluations: Evaluations
     solutions: np.ndarray
     complete: bool
+    history: LightHistory | None = None
 
     def ask(self, *, between: tuple[int, int] | None = None, **wish: Any) -> Designs:
         """Designs for a wish; see `evogen.experiment.ask`. `between` counts rows of `solutions`."""
@@ -73,6 +79,8 @@ def save_run(res: Any, cell: Cell, recorder: Recorder, path: str | Path) -> None
     arrays = {"result": _final_population(res), "curves": recorder.curves()}
     if res.evaluations is not None:
         arrays[EVALUATIONS] = {name: getattr(res.evaluations, name) for name in NAMES}
+        if getattr(res, "light_history", None) is not None:
+            arrays[HISTORY] = res.light_history.arrays()
     if res.X is not None:
         arrays[SOLUTIONS] = {"X": np.atleast_2d(res.X), "F": np.atleast_2d(res.F)}
     outcome = Outcome(
@@ -124,7 +132,7 @@ def load_run(
         fitting = [c for c in cells if all(getattr(c, k) == v for k, v in given.items())]
         cell = _only(fitting or cells, bool(fitting), given, store.path)
         names = {}
-        for name in (EVALUATIONS, SOLUTIONS, "result"):
+        for name in (EVALUATIONS, SOLUTIONS, HISTORY, "result"):
             try:
                 names[name] = store.arrays(cell.key, name)
             except KeyError:
@@ -138,7 +146,8 @@ def load_run(
     if found is None:
         found = nondominated(kept.F, kept.CV)
     label = f"{cell.problem}, {cell.algorithm}, seed {cell.seed}"
-    return SavedRun(built, label, kept, found, complete)
+    history = LightHistory(kept, names[HISTORY]) if complete and HISTORY in names else None
+    return SavedRun(built, label, kept, found, complete, history)
 
 
 def _only(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, wilcoxon
 
 #: Two-sided level of significance after correction.
 ALPHA = 0.05
+
+#: Samples of this size and more are tested by the normal approximation.
+MAX_EXACT = 50
 
 #: What a comparison is corrected over.
 FAMILIES = ("table", "problem")
@@ -59,7 +62,9 @@ class Comparison:
 def rank_sum(ours: Any, baseline: Any, *, maximize: bool = False) -> tuple[float, float]:
     """Wilcoxon rank-sum test (Mann-Whitney U, two-sided) of two independent samples.
 
-    Exact for small samples without ties, else by the normal approximation (scipy's rule).
+    Exact for samples of fewer than 50 without ties, else by the normal approximation with
+    corrections for ties and continuity (R's rule; scipy's own turns to the approximation at 9,
+    whose smallest p-values are ten times too large for samples of that size).
 
     Args:
         ours: Values `(n,)`; infinite ones are the largest, NaN is left out.
@@ -70,15 +75,66 @@ def rank_sum(ours: Any, baseline: Any, *, maximize: bool = False) -> tuple[float
         The p-value, and the probability that ours is better (ties half). (1, 0.5) where a sample
         is empty.
     """
-    a, b = (np.asarray(v, dtype=float) for v in (ours, baseline))
-    a, b = a[~np.isnan(a)], b[~np.isnan(b)]
-    if len(a) == 0 or len(b) == 0:
-        return 1.0, 0.5
-    if np.unique(np.concatenate([a, b])).size == 1:
-        return 1.0, 0.5
-    test = mannwhitneyu(a, b, alternative="two-sided")
-    larger = float(test.statistic) / (len(a) * len(b))
-    return float(test.pvalue), larger if maximize else 1.0 - larger
+    return rank_sums([(ours, baseline)], maximize=maximize)[0]
+
+
+def rank_sums(
+    pairs: Sequence[tuple[Any, Any]], *, maximize: bool = False
+) -> list[tuple[float, float]]:
+    """`rank_sum` of many pairs of samples; a hundred times faster than one by one.
+
+    Args:
+        pairs: Two samples each, `(n,)` and `(m,)`; their sizes may differ from pair to pair.
+        maximize: Whether larger is better.
+
+    Returns:
+        Per pair, what `rank_sum` returns.
+    """
+    results = [(1.0, 0.5)] * len(pairs)
+    # scipy takes many tests at once if all have the same sizes; and one pair with ties would
+    # deprive the others of the exact distribution.
+    alike: dict[tuple[int, int, bool], list[tuple[int, np.ndarray, np.ndarray]]] = {}
+    for i, pair in enumerate(pairs):
+        a, b = (np.asarray(v, dtype=float) for v in pair)
+        a, b = a[~np.isnan(a)], b[~np.isnan(b)]
+        n_distinct = np.unique(np.concatenate([a, b])).size
+        if len(a) and len(b) and n_distinct > 1:
+            ties = n_distinct < len(a) + len(b)
+            alike.setdefault((len(a), len(b), ties), []).append((i, a, b))
+    for (n, m, ties), group in alike.items():
+        ours, theirs = np.array([a for _, a, _ in group]), np.array([b for _, _, b in group])
+        exact = not ties and max(n, m) < MAX_EXACT
+        method = "exact" if exact else "asymptotic"
+        test = mannwhitneyu(ours, theirs, alternative="two-sided", axis=1, method=method)
+        larger = np.asarray(test.statistic) / (n * m)
+        better = larger if maximize else 1.0 - larger
+        for (i, _, _), p, effect in zip(group, np.asarray(test.pvalue), better, strict=True):
+            results[i] = float(p), float(effect)
+    return results
+
+
+def signed_rank(ours: Any, theirs: Any) -> float:
+    """Wilcoxon signed-rank test (two-sided) of paired samples, e.g. runs with the same seeds.
+
+    Args:
+        ours, theirs: Values `(n,)`, pair by pair. Pairs with a value that is not finite are left
+            out; equal pairs too (Wilcoxon's own rule).
+
+    Returns:
+        The p-value; 1 when no pair differs.
+
+    Raises:
+        ValueError: The samples differ in length.
+    """
+    a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"paired samples must have one length; got {a.shape} and {b.shape}")
+    finite = np.isfinite(a) & np.isfinite(b)
+    differences = (a - b)[finite]
+    differences = differences[differences != 0]
+    if len(differences) == 0:
+        return 1.0
+    return float(wilcoxon(differences).pvalue)
 
 
 def compare(
@@ -109,17 +165,18 @@ def compare(
     """
     if family not in FAMILIES:
         raise ValueError(f"family={family!r} is unknown; use one of {', '.join(FAMILIES)}")
-    raw: dict[tuple[str, str], tuple[float, float]] = {}
-    for (problem, algorithm), values in samples.items():
-        ours, theirs = np.asarray(values, dtype=float), samples.get((problem, baseline), ())
-        if algorithm != baseline and len(theirs) and len(ours):
-            raw[problem, algorithm] = rank_sum(ours, theirs, maximize=maximize)
+    tested = {
+        (problem, algorithm): (values, samples[problem, baseline])
+        for (problem, algorithm), values in samples.items()
+        if algorithm != baseline and len(values) and len(samples.get((problem, baseline), ()))
+    }
+    raw = dict(zip(tested, rank_sums(list(tested.values()), maximize=maximize), strict=True))
     groups: dict[Hashable, list[tuple[str, str]]] = {}
     for pair in raw:
         groups.setdefault(None if family == "table" else pair[0], []).append(pair)
     compared = {}
     for pairs in groups.values():
-        adjusted = _holm([raw[pair][0] for pair in pairs])
+        adjusted = holm([raw[pair][0] for pair in pairs])
         for pair, p_adjusted in zip(pairs, adjusted, strict=True):
             p, effect = raw[pair]
             mark = "=" if p_adjusted >= alpha or effect == 0.5 else "+" if effect > 0.5 else "-"
@@ -127,8 +184,19 @@ def compare(
     return compared
 
 
-def _holm(p_values: list[float]) -> list[float]:
-    # Imported late: statsmodels brings pandas along, about a second.
-    from statsmodels.stats.multitest import multipletests
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's (1979) step-down correction: p-values that may be held against alpha each.
 
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+    Args:
+        p_values: Of all tests of a family `(n,)`.
+
+    Returns:
+        Adjusted p-values `(n,)` in the same order, at most 1.
+    """
+    # statsmodels has this too, but collects garbage at every call: 0.1 s and more in a big process.
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    stepped = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    adjusted = np.empty_like(p)
+    adjusted[order] = stepped
+    return adjusted.tolist()

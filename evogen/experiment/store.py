@@ -3,7 +3,7 @@
 A row is written in one transaction when its cell has finished, so whatever kills the process, a
 store holds whole cells only. The journal is a write-ahead log (WAL): several processes may read
 and write. Arrays are compressed npz without pickled objects: opening a stranger's store runs
-nothing.
+nothing. Every row carries a digest of itself: a changed byte is found when the row is read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import sqlite3
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -24,75 +24,16 @@ from typing import Any
 import numpy as np
 
 from evogen.experiment.cells import Cell, Outcome, Row
-from evogen.experiment.tasks import task_label
-
-#: Marks an SQLite file as ours: "evog".
-APPLICATION_ID = int.from_bytes(b"evog", "big")
-
-SCHEMA_VERSION = 1
-
-#: One statement each.
-SCHEMA = (
-    """
-    CREATE TABLE cells (
-        key            TEXT PRIMARY KEY,  -- hash of spec
-        problem        TEXT NOT NULL,     -- label
-        algorithm      TEXT NOT NULL,     -- label
-        seed           INTEGER NOT NULL,
-        pop_size       INTEGER NOT NULL,
-        budget         INTEGER NOT NULL,  -- evaluations
-        spec           TEXT NOT NULL,     -- JSON: everything that determines the result
-        status         TEXT NOT NULL CHECK (status IN ('done', 'failed')),
-        error          TEXT,
-        traceback      TEXT,
-        warnings       TEXT NOT NULL,     -- JSON list
-        n_var          INTEGER,
-        n_obj          INTEGER,
-        n_eval         INTEGER,
-        n_nonfinite    INTEGER,
-        cpu_seconds    REAL,
-        wall_seconds   REAL,
-        igd            REAL,
-        igd_plus       REAL,
-        hv             REAL,
-        reference      TEXT NOT NULL,     -- JSON: what the indicators were measured against
-        machine        TEXT NOT NULL,     -- JSON: versions, system
-        finished_at    TEXT NOT NULL      -- UTC, ISO 8601
-    )
-    """,
-    """
-    CREATE INDEX cells_by_label ON cells (problem, algorithm, seed)
-    """,
-    """
-    CREATE TABLE labels (                 -- order of rows and columns in tables
-        kind      TEXT NOT NULL CHECK (kind IN ('problem', 'algorithm')),
-        label     TEXT NOT NULL,
-        position  INTEGER NOT NULL,
-        PRIMARY KEY (kind, label)
-    )
-    """,
-    """
-    CREATE TABLE fronts (                 -- so that a report needs no problem classes
-        problem   TEXT NOT NULL,          -- JSON as in cells.spec
-        pop_size  INTEGER NOT NULL,
-        floor     REAL,                   -- IGD of pop_size well-spread points of the front
-        npz       BLOB,                   -- the true front, NULL when it is unknown
-        PRIMARY KEY (problem, pop_size)
-    )
-    """,
-    """
-    CREATE TABLE arrays (
-        key   TEXT NOT NULL REFERENCES cells (key) ON DELETE CASCADE,
-        name  TEXT NOT NULL,              -- 'result' or 'curves'
-        npz   BLOB NOT NULL,
-        PRIMARY KEY (key, name)
-    )
-    """,
+from evogen.experiment.store_schema import (
+    APPLICATION_ID,
+    MIGRATIONS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SEALED,
+    is_sealed,
+    seal,
 )
-
-#: For version k, the function that turns a store of version k into one of version k + 1. It runs
-#: inside the transaction that also raises the version: a store is migrated wholly or not at all.
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+from evogen.experiment.tasks import task_label
 
 
 class StoreError(Exception):
@@ -126,6 +67,9 @@ class StoredCell:
     reference: Mapping[str, Any]
     machine: Mapping[str, Any]
     finished_at: str
+    peak_memory: int | None = None
+    engine: str | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +84,9 @@ class Remeasured:
 
 _COLUMNS = tuple(StoredCell.__dataclass_fields__)
 _JSON_COLUMNS = ("spec", "warnings", "reference", "machine")
+
+#: A cell's own row and those of its other tasks, whose keys go on with a dash; "." follows "-".
+_ROWS_OF_CELL = "key = ?1 OR (key >= ?1 || '-' AND key < ?1 || '.')"
 
 
 class Store:
@@ -189,22 +136,55 @@ class Store:
 
     def save(self, cell: Cell, outcome: Outcome) -> None:
         """Write a finished cell, in the place of an earlier outcome of the same cell if any."""
-        rows = cell.rows(outcome)
-        lines = [self._line(cell, row) for row in rows]
-        places = ", ".join("?" for _ in _COLUMNS)
+        self.save_all([(cell, outcome)])
+
+    def save_all(self, finished: Sequence[tuple[Cell, Outcome]]) -> None:
+        """Write cells with their outcomes, all or none; see `save`."""
+        rows = [(cell, row) for cell, outcome in finished for row in cell.rows(outcome)]
         blobs = [
             (row.key, name, _pack(arrays))
-            for row in rows
+            for _, row in rows
             for name, arrays in row.outcome.arrays.items()
         ]
+        keys = [cell.key for cell, _ in finished]
+        self._write(keys, [self._line(cell, row) for cell, row in rows], blobs)
+
+    def adopt(self, cells: Sequence[StoredCell], blobs: Sequence[tuple[str, str, bytes]]) -> None:
+        """Write cells of another store, all or none, in the place of those with the same keys.
+
+        Args:
+            cells: All rows of the cells; a cell with several tasks has several.
+            blobs: Key, name and npz bytes of their arrays, as from `blobs`.
+
+        Raises:
+            StoreError: Bytes that are no npz, or of a cell that is not among `cells`.
+        """
+        for key, name, blob in blobs:
+            self._unpack(blob, f"{name!r} of the cell {key}")
+        lines = []
+        for cell in cells:
+            values = {name: getattr(cell, name) for name in _COLUMNS}
+            values.update({name: _canonical(values[name]) for name in _JSON_COLUMNS})
+            lines.append([values[name] for name in _COLUMNS])
+        self._write(sorted({cell.key.partition("-")[0] for cell in cells}), lines, blobs)
+
+    def _write(
+        self,
+        keys: Sequence[str],
+        lines: Sequence[Sequence[Any]],
+        blobs: Sequence[tuple[str, str, bytes]],
+    ) -> None:
+        places = ", ".join("?" for _ in _COLUMNS)
         with self._transaction() as connection:
-            connection.execute(
-                "DELETE FROM cells WHERE key = ? OR key LIKE ?", (cell.key, f"{cell.key}-%")
-            )
+            for key in keys:
+                connection.execute(f"DELETE FROM cells WHERE {_ROWS_OF_CELL}", (key,))
             connection.executemany(
                 f"INSERT INTO cells ({', '.join(_COLUMNS)}) VALUES ({places})", lines
             )
-            connection.executemany("INSERT INTO arrays VALUES (?, ?, ?)", blobs)
+            connection.executemany("INSERT INTO arrays (key, name, npz) VALUES (?, ?, ?)", blobs)
+            for key in keys:
+                for table in ("cells", "arrays"):
+                    seal(connection, table, _ROWS_OF_CELL, key)
 
     @staticmethod
     def _line(cell: Cell, row: Row) -> list[Any]:
@@ -242,6 +222,8 @@ class Store:
             connection.executemany(
                 "UPDATE cells SET problem = ?, algorithm = ? WHERE key = ?", changed
             )
+            for _, _, key in changed:
+                seal(connection, "cells", "key = ?", key)
 
     def remember_order(self, kind: str, labels: Sequence[str]) -> None:
         """Remember the order in which labels are to be shown; known ones keep their place.
@@ -269,10 +251,9 @@ class Store:
     def statuses(self) -> dict[str, str]:
         """Key and status of every stored cell; one with a failed task has failed."""
         found: dict[str, str] = {}
-        with self._clear_errors():
-            for key, status in self._connection.execute("SELECT key, status FROM cells"):
-                cell = key.partition("-")[0]
-                found[cell] = "failed" if "failed" in (status, found.get(cell)) else status
+        for row in self._rows("cells", "1"):
+            cell, status = row[0].partition("-")[0], row[_COLUMNS.index("status")]
+            found[cell] = "failed" if "failed" in (status, found.get(cell)) else status
         return found
 
     def cells(self, status: str | None = None) -> list[StoredCell]:
@@ -280,18 +261,27 @@ class Store:
 
         Args:
             status: Only `"done"` or only `"failed"` ones.
+
+        Raises:
+            StoreError: One of them is not what was written.
         """
-        query = f"SELECT {', '.join(_COLUMNS)} FROM cells"
+        wanted = ("1",) if status is None else ("status = ?", status)
+        order = "ORDER BY problem, algorithm, seed, key"
+        return [self._stored_cell(row) for row in self._rows("cells", *wanted, order=order)]
+
+    def _rows(
+        self, table: str, where: str, *values: Any, order: str = ""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of a table without their digests, which have been checked."""
+        query = f"SELECT {SEALED[table]}, digest FROM {table} WHERE {where} {order}"
         with self._clear_errors():
-            if status is None:
-                rows = self._connection.execute(
-                    f"{query} ORDER BY problem, algorithm, seed, key"
-                ).fetchall()
-            else:
-                rows = self._connection.execute(
-                    f"{query} WHERE status = ? ORDER BY problem, algorithm, seed, key", (status,)
-                ).fetchall()
-            return [self._stored_cell(row) for row in rows]
+            for row in self._connection.execute(query, values):
+                if not is_sealed(row):
+                    raise StoreError(
+                        f"{self.path} is damaged: {_name(table, row)} cannot be read (it is not "
+                        "what was written)"
+                    )
+                yield row[:-1]
 
     def arrays(self, key: str, name: str) -> dict[str, np.ndarray]:
         """Arrays of one cell.
@@ -304,13 +294,14 @@ class Store:
             KeyError: The cell has none of that name.
             StoreError: They are damaged.
         """
-        with self._clear_errors():
-            row = self._connection.execute(
-                "SELECT npz FROM arrays WHERE key = ? AND name = ?", (key, name)
-            ).fetchone()
+        row = next(self._rows("arrays", "key = ? AND name = ?", key, name), None)
         if row is None:
             raise KeyError(f"{self.path} holds no {name!r} of the cell {key}")
-        return self._unpack(row[0], f"{name!r} of the cell {key}")
+        return self._unpack(row[2], f"{name!r} of the cell {key}")
+
+    def blobs(self) -> Iterator[tuple[str, str, bytes]]:
+        """Key, name and npz bytes of every stored cell's arrays, sorted."""
+        yield from self._rows("arrays", "1", order="ORDER BY key, name")
 
     def save_front(
         self,
@@ -338,9 +329,10 @@ class Store:
         ]
         with self._transaction() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO fronts VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO fronts (problem, pop_size, floor, npz) VALUES (?, ?, ?, ?)",
                 (_canonical(problem), pop_size, floor, blob),
             )
+            seal(connection, "fronts", "problem = ?", _canonical(problem))
             connection.executemany(
                 "UPDATE cells SET igd = ?, igd_plus = ?, hv = ?, reference = ? WHERE key = ?",
                 [(*values, c.key) for values, c in zip(measures, remeasured, strict=True)],
@@ -349,6 +341,9 @@ class Store:
                 "UPDATE arrays SET npz = ? WHERE key = ? AND name = 'curves'",
                 [(_pack(c.curves), c.key) for c in remeasured],
             )
+            for cell in remeasured:
+                seal(connection, "cells", "key = ?", cell.key)
+                seal(connection, "arrays", "key = ?", cell.key)
 
     def front(
         self, problem: Mapping[str, Any], pop_size: int
@@ -359,14 +354,17 @@ class Store:
             problem: The problem as in `StoredCell.spec["problem"]`.
             pop_size: The population size that the floor is for.
         """
-        with self._clear_errors():
-            row = self._connection.execute(
-                "SELECT floor, npz FROM fronts WHERE problem = ? AND pop_size = ?",
-                (_canonical(problem), pop_size),
-            ).fetchone()
-        if row is None:
-            return None, None
-        return (None if row[1] is None else self._unpack(row[1], "the true front")["front"]), row[0]
+        where = "problem = ? AND pop_size = ?"
+        row = next(self._rows("fronts", where, _canonical(problem), pop_size), None)
+        return (None, None) if row is None else self._front(row)
+
+    def fronts(self) -> list[tuple[dict[str, Any], int, np.ndarray | None, float | None]]:
+        """Problem, population size, true front and floor of every `save_front`; see `front`."""
+        rows = self._rows("fronts", "1", order="ORDER BY problem, pop_size")
+        return [(json.loads(row[0]), row[1], *self._front(row)) for row in rows]
+
+    def _front(self, row: tuple[Any, ...]) -> tuple[np.ndarray | None, float | None]:
+        return None if row[3] is None else self._unpack(row[3], "the true front")["front"], row[2]
 
     def has_front(self, problem: Mapping[str, Any], pop_size: int) -> bool:
         """Whether `save_front` was called for a problem."""
@@ -387,8 +385,14 @@ class Store:
         if not self.path.exists() or self.path.stat().st_size == 0:
             return
         with self.path.open("rb") as file:
-            if file.read(16) != b"SQLite format 3\0":
-                raise StoreError(f"{self.path} is no store: it is not an SQLite file")
+            head = file.read(18)
+        if head[:16] != b"SQLite format 3\0":
+            raise StoreError(f"{self.path} is no store: it is not an SQLite file")
+        log = self.path.with_name(self.path.name + "-wal")
+        page = {1: 65536}.get(size := int.from_bytes(head[16:], "big"), size)
+        is_settled = not log.exists() or log.stat().st_size == 0
+        if page and is_settled and self.path.stat().st_size % page:
+            raise StoreError(f"{self.path} is damaged: it has been cut in the middle of a page")
 
     def _open(self) -> None:
         connection = self._connection
@@ -462,6 +466,12 @@ class Store:
             raise StoreError(f"{self.path} cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path} is damaged: {error}") from error
+
+
+def _name(table: str, row: Sequence[Any]) -> str:
+    if table == "fronts":
+        return f"the true front of {row[0]}"
+    return f"the cell {row[0]}" if table == "cells" else f"{row[1]!r} of the cell {row[0]}"
 
 
 def _canonical(values: Any) -> str:

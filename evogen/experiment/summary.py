@@ -51,7 +51,8 @@ class Results:
         rows: By label, in the order of the campaign.
         algorithms: Labels, in the order of the campaign.
         baseline: The algorithm that others are compared with; None when there is none.
-        done: Finished cells by (row label, algorithm label), sorted by seed.
+        done: Finished cells by (row label, algorithm label), sorted by seed. Not to be changed
+            once a number has been asked for: medians and tests are kept.
         failed: Failed cells likewise.
     """
 
@@ -60,6 +61,12 @@ class Results:
     baseline: str | None
     done: dict[tuple[str, str], list[StoredCell]] = field(default_factory=dict)
     failed: dict[tuple[str, str], list[StoredCell]] = field(default_factory=dict)
+    _compared: dict[str, dict[tuple[str, str], Comparison]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    _medians: dict[tuple[str, str, str], float] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def values(self, row: str, algorithm: str, name: str) -> np.ndarray:
         """A number of every finished cell `(n_seeds,)`, e.g. `"igd"` or `"cpu_seconds"`.
@@ -72,26 +79,39 @@ class Results:
 
     def median(self, row: str, algorithm: str, name: str) -> float:
         """Median of `values`; NaN when there are none."""
-        return quartiles(self.values(row, algorithm, name))[1]
+        key = row, algorithm, name
+        if key not in self._medians:  # a report asks for each a dozen times
+            self._medians[key] = quartiles(self.values(*key))[1]
+        return self._medians[key]
 
     def comparisons(self, indicator: str) -> dict[tuple[str, str], Comparison]:
         """Every algorithm against the baseline, Holm-corrected over the whole table."""
         if self.baseline is None:
             return {}
+        if indicator in self._compared:  # several tables ask for the same tests
+            return self._compared[indicator]
         samples = {
             (row, algorithm): self.values(row, algorithm, indicator)
             for row in self.rows
             for algorithm in self.algorithms
         }
-        return compare(samples, self.baseline, maximize=INDICATORS[indicator])
+        compared = compare(samples, self.baseline, maximize=INDICATORS[indicator])
+        self._compared[indicator] = compared
+        return compared
 
     def best(self, row: str, indicator: str) -> list[str]:
-        """The algorithms with the best median; several when they tie, none without values."""
+        """The algorithms with the best median; several when they tie.
+
+        None without values, and none where the best is as bad as can be: an infinite IGD, no
+        hypervolume at all.
+        """
         medians = {a: self.median(row, a, indicator) for a in self.algorithms}
         known = [m for m in medians.values() if not np.isnan(m)]
         if not known:
             return []
         top = max(known) if INDICATORS[indicator] else min(known)
+        if top == 0 and INDICATORS[indicator]:
+            return []
         return [a for a, m in medians.items() if m == top and np.isfinite(m)]
 
 
@@ -149,6 +169,8 @@ def _baseline(algorithms: Sequence[str], asked: str | None) -> str | None:
 def _row_setting(cell: StoredCell) -> dict[str, Any]:
     problem = cell.spec["problem"]
     setting = {**problem["settings"], "pop_size": cell.pop_size, "n_eval": cell.budget}
+    # What else may end a run; only cells that were given it have it.
+    setting |= {name: cell.spec[name] for name in ("seconds", "target") if name in cell.spec}
     return {"problem": problem["name"], **setting}
 
 

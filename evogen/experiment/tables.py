@@ -22,11 +22,19 @@ _STYLES = {"+": "green", "-": "red", "=": "dim"}
 
 @dataclass(frozen=True)
 class Entry:
-    """A field of a table: a text, a significance mark behind it, and whether it stands out."""
+    """A field of a table.
+
+    Attributes:
+        text: What is shown.
+        mark: Significance, shown behind the text.
+        best: Whether it stands out.
+        value: The number that the text stands for, to sort by; None where it stands for none.
+    """
 
     text: str
     mark: str = ""
     best: bool = False
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ def number(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
-def indicator_table(results: Results, indicator: str) -> Table:
+def indicator_table(results: Results, indicator: str, *, spread: bool = False) -> Table:
     """Median of an indicator: one row per problem, one column per algorithm.
 
     The first column after the problem is the floor (IGD only). Best medians stand out; marks tell
@@ -68,17 +76,23 @@ def indicator_table(results: Results, indicator: str) -> Table:
     Args:
         results: What `summarize` returned.
         indicator: `"igd"`, `"igd_plus"` or `"hv"`.
+        spread: Show the interquartile range in brackets behind each median.
     """
     compared = results.comparisons(indicator)
     with_floor = indicator == "igd"
     rows = []
     for label, row in results.rows.items():
         best = results.best(label, indicator)
-        entries = [Entry(label)] + ([Entry(number(row.floor))] if with_floor else [])
+        floor = Entry(number(row.floor), value=row.floor)
+        entries = [Entry(label)] + ([floor] if with_floor else [])
         for algorithm in results.algorithms:
             mark = compared[label, algorithm].mark if (label, algorithm) in compared else ""
-            text = number(results.median(label, algorithm, indicator))
-            entries.append(Entry(text, mark, algorithm in best))
+            low, median, high = quartiles(results.values(label, algorithm, indicator))
+            text = number(median)
+            if spread and np.isfinite(high - low):
+                text += f" ({number(high - low)})"
+            value = None if np.isnan(median) else median
+            entries.append(Entry(text, mark, algorithm in best, value))
         rows.append(entries)
     if compared:
         total = [Entry("+ / = / -")] + ([Entry("")] if with_floor else [])
@@ -88,7 +102,10 @@ def indicator_table(results: Results, indicator: str) -> Table:
             total.append(Entry(counts if algorithm != results.baseline else ""))
         rows.append(total)
     header = ["problem"] + (["floor"] if with_floor else []) + results.algorithms
-    return Table(_title(results, indicator), header, rows, _caption(results, indicator))
+    caption = _caption(results, indicator)
+    if spread:
+        caption = "In brackets: the interquartile range. " + caption
+    return Table(_title(results, indicator), header, rows, caption)
 
 
 def cost_table(results: Results) -> Table:
@@ -101,15 +118,17 @@ def cost_table(results: Results) -> Table:
         }
         n_done = len(columns["n_eval"])
         n_failed = sum(len(results.failed.get((row, algorithm), [])) for row in results.rows)
+        medians = {name: quartiles(values)[1] for name, values in columns.items()}
+        bad = int(columns["n_nonfinite"].sum())
         rows.append(
             [
                 Entry(algorithm),
-                Entry(f"{n_done}"),
-                Entry(f"{n_failed}"),
-                Entry(f"{quartiles(columns['n_eval'])[1]:.0f}" if n_done else "-"),
-                Entry(number(quartiles(columns["cpu_seconds"])[1])),
-                Entry(number(quartiles(columns["wall_seconds"])[1])),
-                Entry(f"{columns['n_nonfinite'].sum():.0f}"),
+                Entry(f"{n_done}", value=n_done),
+                Entry(f"{n_failed}", value=n_failed),
+                Entry(f"{medians['n_eval']:.0f}" if n_done else "-", value=medians["n_eval"]),
+                Entry(number(medians["cpu_seconds"]), value=medians["cpu_seconds"]),
+                Entry(number(medians["wall_seconds"]), value=medians["wall_seconds"]),
+                Entry(f"{bad}", value=bad),
             ]
         )
     header = ["algorithm", "runs", "failed", "evaluations", "CPU s", "wall s", "non-finite"]

@@ -6,9 +6,9 @@ import copy
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from pymoo.core.result import Result
@@ -46,6 +46,21 @@ class MultitaskResult:
         return self.tasks[number]
 
 
+class Checkpointer(Protocol):
+    """What keeps the state of a run; `evogen.experiment.checkpoint.Checkpoint` is one."""
+
+    def begin(
+        self, roots: Mapping[str, Any], *, settings: Mapping[str, Any], is_seeded: bool
+    ) -> bool:
+        """Give the objects the state of an earlier run, if there is one; whether there was."""
+
+    def step(self, *, is_last: bool) -> None:
+        """Called after every generation."""
+
+    def seconds(self) -> float:
+        """Seconds that the run has taken, with its earlier parts."""
+
+
 def minimize_multitask(
     tasks: Any,
     algorithm: MultitaskAlgorithm,
@@ -56,6 +71,7 @@ def minimize_multitask(
     callback: Callable[[MultitaskAlgorithm], Any] | None = None,
     verbose: bool = False,
     copy_algorithm: bool = True,
+    checkpoint: Checkpointer | None = None,
 ) -> MultitaskResult:
     """Solves several problems together.
 
@@ -71,6 +87,9 @@ def minimize_multitask(
         callback: Called with the algorithm after every generation; true ends the run.
         verbose: Print a line per task every tenth generation.
         copy_algorithm: Work on a copy; what ran is `res.algorithm`.
+        checkpoint: Keeps the state of the run: the same call again continues, with the result of
+            one run, bit for bit. E.g. `evogen.experiment.checkpoint.Checkpoint("run.ckpt")`;
+            `evogen.minimize_multitask` takes the name of the file.
 
     Returns:
         One pymoo `Result` per task, and what they have in common.
@@ -87,6 +106,8 @@ def minimize_multitask(
     running = copy.deepcopy(algorithm) if copy_algorithm else algorithm
     running.setup(tasks, termination, seed=seed, budgets=budgets)
     assert running.problem is not None
+    if checkpoint is not None:
+        checkpoint.begin({"algorithm": running}, settings={}, is_seeded=seed is not None)
     interrupted = False
     try:
         while running.has_next():
@@ -94,7 +115,10 @@ def minimize_multitask(
             running.tell([_evaluated(running.problem, i, x) for i, x in enumerate(asked)])
             if verbose and (running.n_gen == 1 or running.n_gen % 10 == 0):
                 _print_lines(running)
-            if callback is not None and callback(running):
+            is_over = callback is not None and bool(callback(running))
+            if checkpoint is not None:
+                checkpoint.step(is_last=is_over or not running.has_next())
+            if is_over:
                 break
     except KeyboardInterrupt:
         interrupted = True
@@ -104,7 +128,7 @@ def minimize_multitask(
         algorithm=running,
         n_eval=running.n_eval,
         n_gen=running.n_gen,
-        exec_time=time.perf_counter() - started,
+        exec_time=time.perf_counter() - started if checkpoint is None else checkpoint.seconds(),
         success=all(result.success for result in results),
     )
 

@@ -169,7 +169,7 @@ def test_one_cell_of_each_kind_comes_first_and_then_the_longest():
     queue = campaign_module._Queue(cells)
     first, second = queue.pop(), queue.pop()
     assert [(c.problem.label, c.seed) for c in (first, second)] == [("x", 1), ("y", 1)]
-    assert queue.seconds_left(2) is None
+    assert queue.seconds_left() is None
     queue.measured(first, 1.0)
     queue.measured(second, 9.0)
     order = []
@@ -177,7 +177,7 @@ def test_one_cell_of_each_kind_comes_first_and_then_the_longest():
         order.append((cell.problem.label, cell.seed))
         if len(order) == 1:
             # One y runs (half of the typical 5 s), one y and two x wait.
-            assert queue.seconds_left(2) == pytest.approx((9 + 2 * 1 + 2.5) / 2)
+            assert queue.seconds_left() == pytest.approx((9 + 2 * 1 + 2.5) / 2)
     assert order == [("y", 2), ("y", 3), ("x", 2), ("x", 3)]
 
 
@@ -393,3 +393,49 @@ def test_a_summary_may_be_about_a_part_of_the_store(small):
             summarize(store, keys=set())
     assert (list(whole.rows), whole.algorithms) == (["zdt1", "zdt2"], ["nsga2", "spea2"])
     assert (list(part.rows), part.algorithms) == (["zdt2"], ["spea2"])
+
+
+def test_a_budget_is_never_exceeded(small):
+    campaign = small(["zdt1"], ["nsga2", "spea2", "gde3"], n_eval=50, seeds=1)
+    campaign.run(jobs=0, progress=False)
+    evaluations = {key[1]: cell.n_eval for key, cell in rows(campaign.store).items()}
+    assert evaluations["nsga2"] == 50
+    assert max(evaluations.values()) <= 50
+
+
+def test_a_run_may_end_earlier_at_its_target_or_after_seconds(small):
+    campaign = small(["zdt1"], ["nsga2"], n_eval=3000, target={"igd": 0.5}, seeds=1)
+    campaign.run(jobs=0, progress=False)
+    (cell,) = rows(campaign.store).values()
+    assert cell.n_eval < 3000
+    assert cell.igd <= 0.5
+    assert cell.spec["target"] == {"igd": 0.5}
+    hurried = small(["zdt1"], ["nsga2"], n_eval=10**7, seconds=0.2, seeds=1)
+    hurried.run(jobs=0, progress=False)
+    (cell,) = (c for c in rows(hurried.store).values() if "seconds" in c.spec)
+    assert 0 < cell.n_eval < 10**7
+    assert cell.wall_seconds < 20
+
+
+def test_cells_with_another_way_to_end_are_other_cells(small):
+    plain, timed, aimed = (
+        small(["zdt1"], ["nsga2"], seeds=1, **how).cells[0]
+        for how in ({}, {"seconds": 5}, {"target": {"igd": 0.1}})
+    )
+    assert len({plain.key, timed.key, aimed.key}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"seconds": 0}, ValueError, "seconds=0 must be a positive number"),
+        ({"seconds": "5"}, TypeError, "seconds='5'"),
+        ({"target": 0.1}, TypeError, "target=0.1 must be a dictionary"),
+        ({"target": {}}, ValueError, "it is empty"),
+        ({"target": {"gd": 0.1}}, ValueError, "'gd' is unknown; give some of igd"),
+        ({"target": {"f": 0.1}}, ValueError, "the target 'f' cannot be measured"),
+    ],
+)
+def test_impossible_ends_are_refused(small, changes, error, words):
+    with pytest.raises(error, match=words):
+        small(**changes)

@@ -1,7 +1,11 @@
+import ctypes
 import os
 import signal
+import time
 
-from evogen.experiment.pool import SINGLE_THREAD, WorkerDied, WorkerPool
+import pytest
+
+from evogen.experiment.pool import SINGLE_THREAD, TimedOut, WorkerDied, WorkerPool
 
 
 def one(pool, task):
@@ -36,3 +40,62 @@ def test_the_environment_of_this_process_is_left_as_it_was(parts):
     with WorkerPool(parts.work, 1) as pool:
         assert (pool.n_idle, pool.n_busy) == (1, 0)
         assert dict(os.environ) == before
+
+
+def test_a_task_over_its_time_limit_is_stopped_and_the_next_one_is_served():
+    with WorkerPool(time.sleep, 2, time_limit=0.5) as pool:
+        pool.submit(1000)
+        pool.submit(0.01)
+        finished = []
+        while pool.n_busy:
+            finished += pool.wait(60)
+        errors = {f.task: f.error for f in finished}
+        assert errors[0.01] is None
+        assert isinstance(errors[1000], TimedOut)
+        assert str(errors[1000]).startswith("stopped after its time limit of 0.5 s")
+        assert one_after_another(pool, 0.02).error is None
+
+
+def one_after_another(pool, task):
+    pool.submit(task)
+    while not (finished := pool.wait(60)):
+        pass
+    return finished[0]
+
+
+def test_waiting_ends_after_the_timeout_when_nothing_comes():
+    with WorkerPool(time.sleep, 1) as pool:
+        pool.submit(2)
+        begin = time.monotonic()
+        assert pool.wait(0.1) == []
+        assert time.monotonic() - begin < 1.5
+
+
+@pytest.mark.skipif(os.name != "posix", reason="tells where on POSIX only")
+def test_a_crash_says_where_it_was():
+    with WorkerPool(crash, 1) as pool:
+        pool.submit("now")
+        (finished,) = pool.wait(60)
+    assert isinstance(finished.error, WorkerDied)
+    first, *rest = str(finished.error).splitlines()
+    assert "SIGSEGV" in first
+    assert any("in crash" in line for line in rest)
+
+
+def crash(task):
+    ctypes.string_at(0)
+
+
+class Unloadable:
+    """A function whose arrival ends the worker."""
+
+    def __call__(self, task):
+        return task
+
+    def __reduce__(self):
+        return os._exit, (5,)
+
+
+def test_workers_that_die_before_they_begin_are_given_up():
+    with pytest.raises(RuntimeError, match="worker processes cannot start"):
+        WorkerPool(Unloadable(), 1).__enter__()

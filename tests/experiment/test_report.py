@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evogen.experiment import Campaign, Store, write_report
+from evogen.experiment import Campaign, Cell, Outcome, Spec, Store, write_report
 from evogen.experiment.report import common_grid
 
 
@@ -19,7 +19,8 @@ def test_a_report_has_tables_and_figures_for_every_problem(campaign, tmp_path):
     with Store(campaign.store) as store:
         written = write_report(store, tmp_path / "report", formats=["png", "svg"])
     names = {path.name for path in written}
-    assert names == {path.name for path in (tmp_path / "report").iterdir()}
+    on_disk = {path for path in (tmp_path / "report").rglob("*") if path.is_file()}
+    assert set(written) == on_disk
     for problem in ("zdt1", "dtlz2", "bnh"):
         for kind in ("front", "convergence"):
             assert {f"{kind}-{problem}.png", f"{kind}-{problem}.svg"} <= names
@@ -42,15 +43,19 @@ def test_a_report_needs_no_problem_classes(campaign, tmp_path, monkeypatch):
     monkeypatch.setattr(lookup, "_problems", refuse)
     with Store(campaign.store) as store:
         written = write_report(store, tmp_path)
-    assert len(written) == 2 + 6
-    assert {path.suffix for path in written} == {".md", ".csv", ".png"}
+    figures = {path.stem for path in written if path.suffix == ".png"}
+    assert figures == {"profile", "runtime"} | {
+        f"{kind}-{problem}"
+        for kind in ("front", "convergence")
+        for problem in ("zdt1", "dtlz2", "bnh")
+    }
 
 
 def test_a_report_may_be_about_a_part_of_the_store(campaign, tmp_path):
     keys = {c.key for c in campaign.cells if str(c).startswith(("zdt1, spea2", "bnh, spea2"))}
     with Store(campaign.store) as store:
         written = write_report(store, tmp_path, keys=keys)
-    assert {path.stem for path in written[2:]} == {
+    assert {path.stem for path in written if path.suffix == ".png"} == {
         "front-zdt1",
         "convergence-zdt1",
         "front-bnh",
@@ -72,6 +77,23 @@ def test_the_same_store_gives_the_same_bytes(campaign, tmp_path):
         two = write_report(store, tmp_path / "two", formats=["svg"])
     for a, b in zip(one, two, strict=True):
         assert a.read_bytes() == b.read_bytes(), a.name
+
+
+def test_a_report_over_problems_compares_ranks_profiles_and_running_times(tmp_path):
+    pytest.importorskip("scikit_posthocs", reason="needs the extra report")
+    pytest.importorskip("plotly", reason="needs the extra report")
+    with Store(tmp_path / "runs.db") as store:
+        for problem in ("p", "q"):
+            for rank, algorithm in enumerate("abc"):
+                cell = Cell(Spec(problem, problem), Spec(algorithm, algorithm), 1, 10, 100)
+                curves = {"n_eval": np.array([50.0, 100.0]), "igd": np.array([2.0, 1.0 + rank])}
+                outcome = Outcome("done", indicators={"igd": 1.0 + rank}, arrays={"curves": curves})
+                store.save(cell, outcome)
+        written = write_report(store, tmp_path / "report")
+    names = [path.name for path in written]
+    assert {"ranks-igd.png", "profile.png", "runtime.png", "index.html", "tables.tex"} <= set(names)
+    assert names[:3] == ["table.md", "table.csv", "index.html"]
+    assert "![ranks-igd](ranks-igd.png)" in written[0].read_text()
 
 
 def test_curves_are_brought_to_common_evaluations_by_the_last_record():

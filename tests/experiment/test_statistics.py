@@ -2,10 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evogen.experiment import compare, quartiles, rank_sum
+from evogen.experiment.statistics import holm, rank_sums, signed_rank
 
 
 def test_quartiles_are_those_of_linear_interpolation():
@@ -55,6 +56,63 @@ def test_swapping_the_samples_mirrors_the_effect(a, b):
     q, mirrored = rank_sum(b, a)
     assert p == pytest.approx(q)
     assert effect + mirrored == pytest.approx(1.0)
+
+
+def test_ranks_with_ties_agree_with_the_hand_computed_example():
+    # 1 2 2 3 against 2 3 3 4: ranks 1, 3, 3, 6 and 3, 6, 6, 8, so U = 23 - 10 = 13 of 16 for the
+    # larger; sigma^2 = 4 * 4 / 12 * (9 - (24 + 24) / 56); z = (13 - 8 - 0.5) / sigma.
+    p, effect = rank_sum([1, 2, 2, 3], [2, 3, 3, 4])
+    assert effect == 13 / 16
+    z = 4.5 / math.sqrt(16 / 12 * (9 - 48 / 56))
+    assert p == pytest.approx(math.erfc(z / math.sqrt(2)))
+
+
+def test_eleven_runs_without_ties_are_tested_exactly():
+    p, _ = rank_sum(np.arange(11), np.arange(11) + 100.0)
+    assert p == pytest.approx(2 / math.comb(22, 11))
+    # From 50 runs on by the normal approximation, as R does: all that matters is far from alpha.
+    assert rank_sum(np.arange(50), np.arange(50) + 100.0)[0] < 1e-15
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(0, 4), min_size=1, max_size=6),
+            st.lists(st.integers(0, 4), min_size=1, max_size=6),
+        ),
+        max_size=6,
+    )
+)
+def test_many_pairs_at_once_are_tested_as_one_by_one(pairs):
+    assert rank_sums(pairs) == [rank_sum(*pair) for pair in pairs]
+    assert rank_sums(pairs, maximize=True) == [rank_sum(*pair, maximize=True) for pair in pairs]
+
+
+def test_holm_agrees_with_the_published_example_and_with_statsmodels():
+    # R documentation of p.adjust, by hand: 4 * 0.005, 3 * 0.01, 2 * 0.03, and no less than before.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    p = np.random.default_rng(0).random(40) ** 3
+    assert holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1])
+
+
+def test_signed_rank_agrees_with_the_published_example():
+    # Hollander and Wolfe (1973), p. 29 f., depression scores of 9 patients: V = 40, one-sided
+    # p = 0.01953 (R documentation of wilcox.test), two-sided twice that.
+    x = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
+    y = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
+    assert signed_rank(x, y) == pytest.approx(2 * 0.01953, abs=1e-5)
+    assert signed_rank(y, x) == signed_rank(x, y)
+
+
+def test_pairs_that_are_equal_or_not_finite_say_nothing():
+    assert signed_rank([1.0, 2.0], [1.0, 2.0]) == 1.0
+    assert signed_rank([1, 2, 3, 4, 9], [2, 3, 5, 6, 9]) == signed_rank([1, 2, 3, 4], [2, 3, 5, 6])
+    assert signed_rank([np.inf, 1, 2], [1, 2, 4]) == signed_rank([1, 2], [2, 4])
+    with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
+        signed_rank([1, 2], [1, 2, 3])
 
 
 def spread(center, n=11):

@@ -216,7 +216,8 @@ def test_pickled_arrays_of_a_hostile_store_are_not_opened(store):
     buffer = io.BytesIO()
     np.savez(buffer, X=np.array([{"a": 1}], dtype=object))
     store._connection.execute("UPDATE arrays SET npz = ?", (buffer.getvalue(),))
-    with pytest.raises(StoreError, match="cannot be read"):
+    store_module.seal(store._connection, "arrays")
+    with pytest.raises(StoreError, match=r"cannot be read .*allow_pickle"):
         store.arrays(cell().key, "result")
 
 
@@ -261,3 +262,210 @@ def test_specs_and_machine_are_plain_json(store):
     row = store._connection.execute("SELECT spec, machine, reference FROM cells").fetchone()
     assert json.loads(row[0])["seed"] == 1
     assert json.loads(row[1])["versions"]["evogen"] == "0"
+
+
+#: The statements with which version 1 made its tables.
+VERSION_1 = (
+    """
+    CREATE TABLE cells (
+        key            TEXT PRIMARY KEY,
+        problem        TEXT NOT NULL,
+        algorithm      TEXT NOT NULL,
+        seed           INTEGER NOT NULL,
+        pop_size       INTEGER NOT NULL,
+        budget         INTEGER NOT NULL,
+        spec           TEXT NOT NULL,
+        status         TEXT NOT NULL CHECK (status IN ('done', 'failed')),
+        error          TEXT,
+        traceback      TEXT,
+        warnings       TEXT NOT NULL,
+        n_var          INTEGER,
+        n_obj          INTEGER,
+        n_eval         INTEGER,
+        n_nonfinite    INTEGER,
+        cpu_seconds    REAL,
+        wall_seconds   REAL,
+        igd            REAL,
+        igd_plus       REAL,
+        hv             REAL,
+        reference      TEXT NOT NULL,
+        machine        TEXT NOT NULL,
+        finished_at    TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE INDEX cells_by_label ON cells (problem, algorithm, seed)
+    """,
+    """
+    CREATE TABLE labels (
+        kind      TEXT NOT NULL CHECK (kind IN ('problem', 'algorithm')),
+        label     TEXT NOT NULL,
+        position  INTEGER NOT NULL,
+        PRIMARY KEY (kind, label)
+    )
+    """,
+    """
+    CREATE TABLE fronts (
+        problem   TEXT NOT NULL,
+        pop_size  INTEGER NOT NULL,
+        floor     REAL,
+        npz       BLOB,
+        PRIMARY KEY (problem, pop_size)
+    )
+    """,
+    """
+    CREATE TABLE arrays (
+        key   TEXT NOT NULL REFERENCES cells (key) ON DELETE CASCADE,
+        name  TEXT NOT NULL,
+        npz   BLOB NOT NULL,
+        PRIMARY KEY (key, name)
+    )
+    """,
+)
+
+
+def version_1(path):
+    """A store as the first version wrote it, with a finished and a failed cell and a front."""
+    import io
+
+    def pack(**arrays):
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        return buffer.getvalue()
+
+    connection = sqlite3.connect(path)
+    for statement in VERSION_1:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {store_module.APPLICATION_ID}")
+    connection.execute("PRAGMA user_version = 1")
+    for seed, status, igd in ((1, "done", 0.1 + 0.2), (2, "failed", None)):
+        spec = json.dumps(cell(seed).describe(), sort_keys=True)
+        row = [cell(seed).key, "zdt1", "nsga2", seed, 20, 100, spec, status]
+        row += ["no" if igd is None else None, None, "[]", 2, 2, 100, 0, 0.1, 1, igd, None, None]
+        row += ['{"hv_point": [1.1]}', '{"versions": {}}', "2025-01-01T00:00:00+00:00"]
+        connection.execute(f"INSERT INTO cells VALUES ({', '.join('?' * 23)})", row)
+    blobs = (cell(1).key, "result", pack(X=np.arange(4.0)))
+    connection.execute("INSERT INTO arrays VALUES (?, ?, ?)", blobs)
+    problem = json.dumps(cell().problem.describe(), sort_keys=True)
+    connection.execute(
+        "INSERT INTO fronts VALUES (?, 20, 0.5, ?)", (problem, pack(front=np.eye(2)))
+    )
+    connection.execute("INSERT INTO labels VALUES ('problem', 'zdt1', 1)")
+    connection.commit()
+    connection.close()
+
+
+def test_a_store_of_version_1_becomes_one_of_today(tmp_path):
+    version_1(tmp_path / "old.db")
+    with Store(tmp_path / "old.db") as store:
+        done, failed = store.cells()
+        assert (done.status, done.igd, done.wall_seconds) == ("done", 0.1 + 0.2, 1.0)
+        assert (failed.status, failed.error) == ("failed", "no")
+        assert (done.peak_memory, done.engine, done.host) == (None, None, None)
+        assert store.arrays(done.key, "result")["X"].tolist() == [0, 1, 2, 3]
+        front, floor = store.front(cell().problem.describe(), 20)
+        assert (front.tolist(), floor) == ([[1, 0], [0, 1]], 0.5)
+        assert store.order("problem") == ["zdt1"]
+        assert store.statuses() == {cell(1).key: "done", cell(2).key: "failed"}
+        # It is written to like any other.
+        store.save(cell(2), outcome(0.75, peak_memory=10**9, engine="ray", host="there"))
+    with Store(tmp_path / "old.db") as store:
+        new = store.cells("done")[1]
+        assert (new.igd, new.peak_memory, new.engine, new.host) == (0.75, 10**9, "ray", "there")
+
+
+def test_a_migrated_store_has_the_tables_of_a_new_one(tmp_path):
+    def tables(path):
+        with Store(path) as store:
+            names = store._connection.execute("SELECT name FROM sqlite_master ORDER BY name")
+            return {
+                name: [row[1:3] for row in store._connection.execute(f"PRAGMA table_info({name})")]
+                for (name,) in names.fetchall()
+            }
+
+    version_1(tmp_path / "old.db")
+    assert tables(tmp_path / "old.db") == tables(tmp_path / "new.db")
+
+
+def test_the_digest_covers_every_column_but_itself(store):
+    for table, sealed in store_module.SEALED.items():
+        columns = [r[1] for r in store._connection.execute(f"PRAGMA table_info({table})")]
+        assert {*sealed.split(", "), "digest"} == set(columns)
+    assert store_module.SEALED["cells"].split(", ") == list(
+        store_module.StoredCell.__dataclass_fields__
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ("UPDATE cells SET igd = 0.49", Store.cells),
+        ("UPDATE cells SET problem = 'zdt2'", Store.cells),
+        ("UPDATE cells SET status = 'failed'", Store.statuses),
+        ("UPDATE cells SET spec = replace(spec, 'zdt1', 'zdt2')", Store.cells),
+        ("UPDATE arrays SET name = 'curves' WHERE name = 'result'", lambda s: list(s.blobs())),
+        ("UPDATE fronts SET floor = 1.0", Store.fronts),
+    ],
+)
+def test_a_changed_row_is_detected(store, change, read):
+    store.save(cell(), outcome())
+    store.save_front(cell().problem.describe(), 20, np.eye(2), 0.5)
+    read(store)
+    if "curves" in change:
+        store._connection.execute("DELETE FROM arrays WHERE name = 'curves'")
+    store._connection.execute(change)
+    with pytest.raises(StoreError, match=r"damaged: .* cannot be read"):
+        read(store)
+
+
+def everything(path):
+    with Store(path) as store:
+        fronts = [(p, n, f.tobytes(), low) for p, n, f, low in store.fronts()]
+        return store.cells(), list(store.blobs()), fronts
+
+
+def test_no_flipped_byte_is_taken_for_a_result(tmp_path):
+    path = tmp_path / "runs.db"
+    with Store(path) as store:
+        for seed in range(12):
+            store.save(cell(seed), outcome(seed / 7))
+        store.save_front(cell().problem.describe(), 20, np.eye(2), 0.5)
+
+    right = everything(path)
+    raw = path.read_bytes()
+    rng = np.random.default_rng(0)
+    found = 0
+    for at in rng.choice(len(raw), 150, replace=False):
+        broken = bytearray(raw)
+        broken[at] ^= 1 << int(rng.integers(8))
+        other = tmp_path / f"{at}.db"
+        other.write_bytes(broken)
+        try:
+            # Bytes that nothing uses may change.
+            assert everything(other) == right
+        except StoreError:
+            found += 1
+        other.unlink()
+    assert found > 30
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
+def test_a_file_cut_anywhere_is_detected(tmp_path, share):
+    path = tmp_path / "runs.db"
+    with Store(path) as store:
+        for seed in range(30):
+            store.save(cell(seed), outcome())
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(len(raw) * share)])
+    with pytest.raises(StoreError, match="damaged"):
+        everything(path)
+
+
+def test_many_cells_are_written_all_or_none(store):
+    bad = outcome()
+    bad.arrays["odd"] = {"X": np.array([{}], dtype=object)}
+    with pytest.raises(TypeError, match="arrays of objects"):
+        store.save_all([(cell(1), outcome()), (cell(2), bad)])
+    assert store.cells() == []
+    store.save_all([(cell(1), outcome()), (cell(2), outcome())])
+    assert len(store.cells()) == 2

@@ -138,6 +138,21 @@ def test_rows_that_differ_in_size_or_budget_are_kept_apart(store):
     ]
 
 
+def test_rows_that_differ_in_what_ends_a_run_are_kept_apart(store):
+    for target in (None, {"igd": 0.1}):
+        cell = Cell(Spec("p", "p"), Spec("a", "a"), 1, 10, 100, target=target)
+        store.save(cell, Outcome("done", indicators={"igd": 0.1}))
+    assert list(summarize(store).rows) == ["p (default)", "p (target={'igd': 0.1})"]
+
+
+def test_no_hypervolume_at_all_is_never_the_best(store):
+    save(store, "p", "a", [1.0, 1.0])  # a hypervolume of 1 - 1
+    save(store, "p", "b", [1.0, 1.0])
+    table = indicator_table(summarize(store), "hv")
+    assert texts(table)[0] == ["p", "0.00", "0.00"]
+    assert not any(entry.best for entry in table.rows[0])
+
+
 def test_columns_that_differ_in_settings_are_kept_apart(store):
     save(store, "p", "gmoea", [0.2])
     save(store, "p", "gmoea", [0.3], settings={"share": 0.5})

@@ -106,8 +106,8 @@ def test_the_same_cell_gives_the_same_rows(tmp_path):
 
 
 def test_unknown_names_settings_and_small_budgets_are_refused_before_anything_runs(tmp_path):
-    with pytest.raises(ValueError, match="unknown algorithm for several tasks 'spea2'"):
-        campaign(tmp_path, ["spea2"])
+    with pytest.raises(ValueError, match="unknown algorithm for several tasks 'spea9'"):
+        campaign(tmp_path, ["spea9"])
     with pytest.raises(TypeError, match="no setting 'rpm'; did you mean rmp"):
         campaign(tmp_path, [Spec("m", "momfea", {"rpm": 0.1})])
     with pytest.raises(ValueError, match="smaller than the initial populations"):
