@@ -229,6 +229,16 @@ def summary(results: Results, n_seeds: int) -> str:
     return "\n\n".join(text).rstrip()
 
 
+def headline(results: Results, n_seeds: int) -> str:
+    """For the README: how PACT compares with the best rival, originals and twins."""
+    lines = [f"{N_EVAL:,} evaluations, {n_seeds} seeds, median IGD, rank-sum with Holm:"]
+    for title, half in halves(results).items():
+        best = sum("pact" in half.best(label, "igd") for label in half.rows)
+        first = counts(half).splitlines()[0]
+        lines.append(f"- {title}: the best median on {best} of {len(half.rows)} tasks. {first}")
+    return "\n".join([lines[0], "", *lines[1:]])
+
+
 def report(path: Path, data: str | None, seeded: bool) -> None:
     """Tables, every run as CSV, figures, and the summary in `docs/multitask.md`."""
     FIGURES.mkdir(parents=True, exist_ok=True)
@@ -245,6 +255,7 @@ def report(path: Path, data: str | None, seeded: bool) -> None:
             text += sections(results, part, n_seeds)
             fill(ROOT / "docs" / "multitask.md", name, summary(results, n_seeds))
             if name == "main":
+                fill(ROOT / "README.md", "multitask", headline(results, n_seeds))
                 for problem in ("cihs-shifted", "nihs-shifted"):
                     draw(store, results, problem, ["nsga2", "momfea", "emtet", "ide-copy", "pact"])
     for problem in ("cihs", "nils"):
