@@ -36,8 +36,9 @@ class PACT(RankedMultitask):
     (`crossover`, `inertial`) and transfers (`towards`, `mixed`, `exchange`, `whole`, see
     `evogen.algorithms.portfolio`) in proportion to how many of each one's children survive, an
     exponential average (`SurvivalCredit`). The task that a transfer takes from is drawn by the
-    same rule. Transfers together keep `exploration` of the offspring whatever happens, which is
-    all that unrelated tasks can lose to each other.
+    same rule. Transfers together keep `exploration` of the offspring whatever happens. They may
+    keep more where they are of no use: a child that takes little over survives as its own parent
+    would (`docs/multitask.md` has what unrelated tasks lose by it).
 
     Survival is NSGA-II's, but a first front that is too large is thinned out by SPEA2's truncation.
 
