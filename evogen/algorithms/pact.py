@@ -55,6 +55,8 @@ class PACT(RankedMultitask):
         exploration: Least share of all transfers together, in [0, 0.5].
         floor: Least share of each operator within a task, in [0, 0.5 / number of them].
         decay: Weight of the newest generation in the survival rates, in (0, 1].
+        power: Shares are proportional to survival rates raised to this (> 0). 1 is what the study
+            has; larger is greedier, and loses less where the tasks have nothing in common.
         refit_every: Generations between two fits of the model (>= 1).
 
     Attributes:
@@ -81,6 +83,7 @@ class PACT(RankedMultitask):
         exploration: float = 0.04,
         floor: float = 0.02,
         decay: float = 0.1,
+        power: float = 1.0,
         refit_every: int = 5,
     ) -> None:
         super().__init__(pop_size)
@@ -99,6 +102,8 @@ class PACT(RankedMultitask):
         ):
             if not 0 <= value <= high:
                 raise ValueError(f"{name}={value!r} must lie in [0, {high:g}]")
+        if not power > 0:
+            raise ValueError(f"power={power!r} must be positive")
         if refit_every < 1:
             raise ValueError(f"refit_every={refit_every!r} must be at least 1")
         if examples is not None and not isinstance(examples, Transfer):
@@ -107,7 +112,7 @@ class PACT(RankedMultitask):
             check_model(model, conditional=True)
         self.operators, self.transfers = tuple(operators), tuple(transfers)
         self.model, self.examples = model, Transfer() if examples is None else examples
-        self.exploration, self.floor, self.decay = exploration, floor, decay
+        self.exploration, self.floor, self.decay, self.power = exploration, floor, decay, power
         self.refit_every = refit_every
         last = () if model is None else (MODEL,)
         self.names = [*self.operators, *self.transfers, *last]
@@ -116,14 +121,11 @@ class PACT(RankedMultitask):
         """Nothing is known yet of what helps."""
         n, n_own = len(self.states), len(self.operators)
         n_across = len(self.names) - n_own
+        how = {"decay": self.decay, "power": self.power}
         floors = [self.floor] * n_own + [self.exploration / max(1, n_across)] * n_across
-        self.credit = [
-            SurvivalCredit(self.names, floor=floors, decay=self.decay, power=1.0) for _ in range(n)
-        ]
+        self.credit = [SurvivalCredit(self.names, floor=floors, **how) for _ in range(n)]
         tasks = [str(i) for i in range(n)]
-        self.source_credit = [
-            SurvivalCredit(tasks, floor=0.1 / n, decay=self.decay, power=1.0) for _ in range(n)
-        ]
+        self.source_credit = [SurvivalCredit(tasks, floor=0.1 / n, **how) for _ in range(n)]
         self.slots = [ModelSlot(copy.deepcopy(self.model)) for _ in range(n)]
         self._examples = [copy.deepcopy(self.examples) for _ in range(n)]
         self._before = self._populations()

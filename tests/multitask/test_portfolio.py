@@ -97,6 +97,16 @@ def test_useless_transfers_shrink_to_what_exploration_costs():
     assert own.mean() > 0.8
 
 
+def test_a_greedier_credit_gives_useless_transfers_less():
+    def across(power):
+        algorithm = PACT(40, power=power)
+        minimize_multitask(Deceiving(), algorithm, ("n_eval", 8000), seed=1, copy_algorithm=False)
+        late = np.array([entry["shares"] for entry in algorithm.log])[-50:]
+        return late[:, :, len(algorithm.operators) :].sum(axis=2).mean()
+
+    assert across(4.0) < across(1.0)
+
+
 def test_useful_transfers_are_used_and_help():
     found = {}
     for name, algorithm in {"with": PACT(40), "without": PACT(40, transfers=())}.items():
@@ -167,6 +177,7 @@ def test_a_task_that_cannot_be_evaluated_is_left_out():
         ({"exploration": 0.9}, ValueError, "exploration=0.9"),
         ({"floor": 0.3}, ValueError, "floor=0.3"),
         ({"refit_every": 0}, ValueError, "refit_every=0"),
+        ({"power": 0.0}, ValueError, "power=0.0"),
         ({"examples": 3}, TypeError, "examples=3"),
         ({"model": 3}, TypeError, "no method fit"),
     ],
