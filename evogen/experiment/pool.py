@@ -247,7 +247,9 @@ class _Worker:
         for attempt in range(START_ATTEMPTS):
             self.process = context.Process(target=_serve, args=arguments, daemon=True)
             try:
-                with _environment(SINGLE_THREAD):
+                # Without the safe path a folder called evogen in the working directory would be
+                # imported instead of the package: the source of it, without what is mapped into it.
+                with _environment(SINGLE_THREAD | {"PYTHONSAFEPATH": "1"}):
                     self.process.start()
                 break
             except (ConnectionError, EOFError):
@@ -328,7 +330,8 @@ class _Worker:
 
 
 def _context(preload: Sequence[str]) -> Any:
-    if sys.platform.startswith("linux"):
+    # Before 3.11 there is no safe path, see where workers are started.
+    if sys.platform.startswith("linux") and sys.version_info >= (3, 11):
         context = multiprocessing.get_context("forkserver")
         # Without `__main__`, which it could fail to import; has no effect once it is running.
         context.set_forkserver_preload([__name__, *preload])

@@ -1,7 +1,10 @@
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +102,17 @@ class Unloadable:
 def test_workers_that_die_before_they_begin_are_given_up():
     with pytest.raises(RuntimeError, match="worker processes cannot start"):
         WorkerPool(Unloadable(), 1).__enter__()
+
+
+def test_workers_import_the_installed_package_and_no_folder_of_its_name(tmp_path):
+    # A clone's own folder lacks `evogen.problems`, which an installation maps into it.
+    (tmp_path / "evogen" / "experiment").mkdir(parents=True)
+    for name in ("__init__", "experiment/__init__", "experiment/pool"):
+        (tmp_path / "evogen" / f"{name}.py").touch()
+    command = Path(sys.executable).with_name("evogen")
+    arguments = ["bench", "zdt1", "-a", "nsga2", "--seeds", "1", "--evals", "200", "--jobs", "1"]
+    done = subprocess.run(
+        [command, *arguments, "-q"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 cells: 1 run" in done.stdout
