@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from evogen.algorithms.mfea import RankedMultitask, polynomial_mutation, sbx
+from evogen.algorithms.mfea import RankedMultitask, polynomial_mutation, sbx, winners
 from evogen.multitask.state import Points
-from evogen.operators import constrained_rank, crowding_by_front
+from evogen.operators import best_first, constrained_rank
 
 HOME = -1
 """Origin of a point that was not sent by another task in the latest generation."""
@@ -72,7 +72,7 @@ class EMTET(RankedMultitask):
     def survive(self, number: int, merged: Points, n: int) -> Points:
         """The n points of a task that stay, best first, and where they came from."""
         rank = constrained_rank(merged.f, merged.cv)
-        order = np.lexsort((-crowding_by_front(merged.f, rank), rank))[:n]
+        order = best_first(merged.f, merged.cv, rank=rank)[:n]
         origins = np.full(len(merged), HOME)
         old = self.states[number].points
         if old is not None:
@@ -86,9 +86,7 @@ class EMTET(RankedMultitask):
 
     def vary(self) -> list[np.ndarray]:
         """For every task that goes on what it receives, then its offspring."""
-        rng = self.random_state
-        u = {i: s.points.u for i, s in enumerate(self.states) if s.points is not None}
-        d = next(iter(u.values())).shape[1]
+        rng, u, d = self.random_state, self.populations, self.n_var
         made = [np.empty((0, d)) for _ in self.states]
         self._sent = {}
         for t in self.alive:
@@ -97,8 +95,7 @@ class EMTET(RankedMultitask):
             candidates = np.concatenate([u[t], received])
             place = np.concatenate([np.arange(n), np.zeros(len(received), dtype=int)])
             size = n - len(received)
-            rivals = rng.integers(len(candidates), size=(2, size + size % 2))
-            pool = np.where(place[rivals[0]] <= place[rivals[1]], rivals[0], rivals[1])
+            pool = winners(place, size + size % 2, rng)
             pairs = len(pool) // 2
             children = sbx(
                 candidates[pool[:pairs]], candidates[pool[pairs:]], self.eta_crossover, rng

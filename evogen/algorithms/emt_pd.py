@@ -80,10 +80,10 @@ class EMTPD(MOMFEA):
 
     def vary(self) -> list[np.ndarray]:
         """Offspring of the common pool, or in every `gap`-th generation of transfer."""
-        u = {i: s.points.u for i, s in enumerate(self.states) if s.points is not None}
+        u = self.populations
         if (self.n_gen + 1) % self.gap or len(u) < 2:
             return super().vary()
-        rng, d = self.random_state, next(iter(u.values())).shape[1]
+        rng, d = self.random_state, self.n_var
         made = [np.empty((0, d)) for _ in self.states]
         for t in self.alive:
             k = int(rng.choice([k for k in u if k != t]))

@@ -137,17 +137,12 @@ class InertialDE(RankedMultitask):
 
     def prepare(self) -> None:
         """The first generation has no previous one but itself."""
-        self.previous = self._populations()
+        self.previous = self.populations
         self.transfer.start()
-
-    def _populations(self) -> dict[int, np.ndarray]:
-        return {
-            i: state.points.u for i, state in enumerate(self.states) if state.points is not None
-        }
 
     def vary(self) -> list[np.ndarray]:
         """One child of every individual of every task that goes on."""
-        rng, now = self.random_state, self._populations()
+        rng, now = self.random_state, self.populations
         owner = np.repeat(list(now), [len(u) for u in now.values()])
         row = np.concatenate([np.arange(len(u)) for u in now.values()])
         order = rng.permutation(len(owner))
@@ -170,7 +165,7 @@ class InertialDE(RankedMultitask):
         for t in range(len(self.states)):
             mine = np.flatnonzero(owner == t)
             if t not in now or self.states[t].left <= 0:
-                children.append(np.empty((0, self.problem.n_var if self.problem else 0)))
+                children.append(np.empty((0, self.n_var)))
                 continue
             children.append(
                 self._children(

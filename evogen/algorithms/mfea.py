@@ -46,6 +46,12 @@ def polynomial_mutation(
     return mutated
 
 
+def winners(place: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Row numbers `(n,)`, each the better placed of two random ones; `place` `(m,)`, 0 is best."""
+    rivals = rng.integers(len(place), size=(2, n))
+    return np.where(place[rivals[0]] <= place[rivals[1]], rivals[0], rivals[1])
+
+
 class RankedMultitask(MultitaskAlgorithm):
     """Keeps each task's best in NSGA-II's order: feasibility, front, crowding."""
 
@@ -86,12 +92,6 @@ class IndependentNSGA2(RankedMultitask):
             made[number] = u
         return made
 
-    @property
-    def n_var(self) -> int:
-        """Dimension of the unified space."""
-        assert self.problem is not None
-        return self.problem.n_var
-
 
 class MOMFEA(RankedMultitask):
     """Multiobjective multifactorial evolution (Gupta, Ong, Feng and Tan 2017).
@@ -129,8 +129,7 @@ class MOMFEA(RankedMultitask):
         task = np.repeat(alive, [len(p) for p in points.values() if p is not None])
         place = np.concatenate([np.arange(len(p)) for p in points.values() if p is not None])
         n = len(u) + len(u) % 2
-        rivals = rng.integers(len(u), size=(2, n))
-        pool = np.where(place[rivals[0]] <= place[rivals[1]], rivals[0], rivals[1])
+        pool = winners(place, n, rng)
         first, second = pool[: n // 2], pool[n // 2 :]
         mixed = (task[first] == task[second]) | (rng.random(n // 2) < self.rmp)
         children = np.stack((u[first], u[second]))

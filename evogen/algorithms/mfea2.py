@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evogen.algorithms.mfea import RankedMultitask, polynomial_mutation, sbx
+from evogen.algorithms.mfea import RankedMultitask, polynomial_mutation, sbx, winners
 
 NOISE = 0.01
 """Standard deviation of what is added to a learned mating probability."""
@@ -141,8 +141,7 @@ class MOMFEA2(RankedMultitask):
         task = np.repeat(alive, [len(p) for p in points])
         place = np.concatenate([np.arange(len(p)) for p in points])
         half = (len(u) + 1) // 2
-        rivals = rng.integers(len(u), size=(2, 2 * half))
-        pool = np.where(place[rivals[0]] <= place[rivals[1]], rivals[0], rivals[1])
+        pool = winners(place, 2 * half, rng)
         owner = task[pool]
         first, second = np.arange(half), np.arange(half, 2 * half)
         # Of parents of one task the probability is 1.

@@ -16,6 +16,7 @@ from evogen.operators import (
     Solutions,
     SurvivalCredit,
     Transfer,
+    best_first,
     constrained_rank,
     crowding_by_front,
     pairwise_distances,
@@ -23,6 +24,8 @@ from evogen.operators import (
     truncate,
 )
 from evogen.operators.slot import check_model
+
+MAKERS = OPERATORS | TRANSFERS
 
 MODEL = "model"
 """Name of the transfer that a generative model makes."""
@@ -128,23 +131,19 @@ class PACT(RankedMultitask):
         self.source_credit = [SurvivalCredit(tasks, floor=0.1 / n, **how) for _ in range(n)]
         self.slots = [ModelSlot(copy.deepcopy(self.model)) for _ in range(n)]
         self._examples = [copy.deepcopy(self.examples) for _ in range(n)]
-        self._before = self._populations()
+        self._before = self.populations
         self._made = [(np.empty(0, dtype=int),) * 2 for _ in range(n)]
         self.log: list[dict[str, Any]] = []
-
-    def _populations(self) -> dict[int, np.ndarray]:
-        return {i: s.points.u for i, s in enumerate(self.states) if s.points is not None}
 
     # Offspring.
 
     def vary(self) -> list[np.ndarray]:
         """As many offspring as points of every task that goes on, by operator and source."""
-        assert self.problem is not None
-        now, n_tasks = self._populations(), len(self.states)
+        now, n_tasks = self.populations, len(self.states)
         shares = np.full((n_tasks, len(self.names)), np.nan)
         sources = np.full((n_tasks, n_tasks), np.nan)
         success = np.full((n_tasks, n_tasks), np.nan)
-        made = [np.empty((0, self.problem.n_var)) for _ in self.states]
+        made = [np.empty((0, self.n_var)) for _ in self.states]
         self._made = [(np.empty(0, dtype=int),) * 2 for _ in self.states]
         for t in self.alive:
             shares[t], sources[t] = self._shares(t, now)
@@ -189,7 +188,7 @@ class PACT(RankedMultitask):
                     self.states[t].problem.n_var,
                     self.random_state,
                 )
-                made[rows] = (OPERATORS | TRANSFERS)[self.names[j]](view, len(rows))
+                made[rows] = MAKERS[self.names[j]](view, len(rows))
         return made, (kind, origin)
 
     def _drawn(self, share: np.ndarray, n: int) -> np.ndarray:
@@ -219,10 +218,8 @@ class PACT(RankedMultitask):
 
     def _solutions(self, number: int) -> Solutions | None:
         points = self.states[number].points
-        if points is None or int(np.isfinite(points.cv).sum()) < 2:
-            return None
-        points = points[np.flatnonzero(np.isfinite(points.cv))]
-        return Solutions(points.u, points.f, points.cv)
+        known = None if points is None else points.finite()
+        return None if known is None or len(known) < 2 else Solutions(known.u, known.f, known.cv)
 
     # Survival.
 
@@ -255,7 +252,7 @@ def spread_first(points: Points, n: int) -> np.ndarray:
     rank = constrained_rank(points.f, points.cv)
     first = np.flatnonzero(rank == 0)
     if len(first) <= n or (points.cv[first] > 0).any():
-        return np.lexsort((-crowding_by_front(points.f, rank), rank))[:n]
+        return best_first(points.f, points.cv, rank=rank)[:n]
     f = points.f[first]
     extent = f.max(axis=0) - f.min(axis=0)
     f = (f - f.min(axis=0)) / np.where(extent > 0, extent, 1.0)

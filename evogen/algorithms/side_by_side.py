@@ -104,7 +104,7 @@ class SideBySide(MultitaskAlgorithm):
                     examples.receive(known[:number] + known[number + 1 :])
                 made = algorithm.ask()
             self._made.append(made)
-            empty = np.empty((0, self.problem.n_var))
+            empty = np.empty((0, self.n_var))
             wanted.append(self.problem.encode(number, made.get("X")) if len(made) else empty)
         return wanted
 
@@ -118,7 +118,7 @@ class SideBySide(MultitaskAlgorithm):
             # The initial population, or a last generation that the budget has cut.
             return merged[best_first(merged.f, merged.cv)[:n]]
         new = merged[slice(len(merged) - n_new, None)]
-        _fill(made, new)
+        new.give_to(made)
         algorithm.evaluator.n_eval += n_new
         algorithm.tell(infills=made)
         pop = algorithm.pop
@@ -132,8 +132,7 @@ class SideBySide(MultitaskAlgorithm):
         state = self.states[number]
         if state.points is None:
             return None
-        finite = np.isfinite(state.points.cv)
-        points = state.points[np.flatnonzero(finite)]
+        points = state.points.finite()
         u = points.u[:, : state.problem.n_var]
         return Solutions(u, points.f, points.cv) if len(points) >= 2 else None
 
@@ -146,13 +145,3 @@ def transfers(mating: Any) -> list[Transfer]:
             found.append(mating.examples)
         mating = mating.base
     return found
-
-
-def _fill(pop: Population, points: Points) -> None:
-    """Hands individuals their values."""
-    for i, individual in enumerate(pop):
-        individual.F, individual.G, individual.H = points.f[i], points.g[i], points.h[i]
-        individual.evaluated = {"F", "G", "H"}
-        if not np.isfinite(points.cv[i]):
-            individual.data["nonfinite"] = True
-            individual._CV = np.array([np.inf])

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 from pymoo.core.problem import Problem
 
 from evogen.experiment.checks import check_is_algorithm, check_problem
@@ -103,8 +102,8 @@ def _view(running: MultitaskAlgorithm, state: Any) -> Any:
     """A task as a recorder sees an algorithm."""
     if state.points is None:
         return None
-    finite = np.isfinite(state.points.cv)
-    values = {"F": state.points.f[finite], "CV": state.points.cv[finite]}
+    known = state.points.finite()
+    values = {"F": known.f, "CV": known.cv}
     return SimpleNamespace(
         evaluator=SimpleNamespace(n_eval=state.n_eval),
         n_iter=running.n_gen + 1,

@@ -130,7 +130,7 @@ class MultitaskAlgorithm(ABC):
         """Points to be evaluated next: for every task `(n, n_var)` in its own units, n >= 0."""
         assert self.problem is not None
         if self.n_gen == 0:
-            shape = (self.pop_size, self.problem.n_var)
+            shape = (self.pop_size, self.n_var)
             wanted = [self.random_state.random(shape) for _ in self.states]
         else:
             wanted = self.vary()
@@ -167,6 +167,17 @@ class MultitaskAlgorithm(ABC):
     def alive(self) -> list[int]:
         """Numbers of the tasks that have a population and evaluations left."""
         return [i for i, s in enumerate(self.states) if s.points is not None and s.left > 0]
+
+    @property
+    def populations(self) -> dict[int, np.ndarray]:
+        """For the number of every task that has a population its points `(n, D)`, unified."""
+        return {i: s.points.u for i, s in enumerate(self.states) if s.points is not None}
+
+    @property
+    def n_var(self) -> int:
+        """Dimension D of the unified space."""
+        assert self.problem is not None
+        return self.problem.n_var
 
     # Details.
 

@@ -33,6 +33,19 @@ class Points:
     def __getitem__(self, index: np.ndarray | slice) -> Points:
         return Points(self.u[index], self.f[index], self.g[index], self.h[index], self.cv[index])
 
+    def finite(self) -> Points:
+        """Those whose values were finite."""
+        return self[np.isfinite(self.cv)]
+
+    def give_to(self, pop: Population) -> None:
+        """Hands as many pymoo individuals their values, which then count as evaluated."""
+        for i, individual in enumerate(pop):
+            individual.F, individual.G, individual.H = self.f[i], self.g[i], self.h[i]
+            individual.evaluated = {"F", "G", "H"}
+            if not np.isfinite(self.cv[i]):
+                individual.data["nonfinite"] = True
+                individual._CV = np.array([np.inf])
+
     @classmethod
     def merge(cls, first: Points, second: Points) -> Points:
         """The points of both, in this order."""
@@ -75,12 +88,5 @@ class TaskState:
         """
         assert self.points is not None
         pop = Population.new(X=x)
-        done = {"F", "G", "H"}
-        for i, individual in enumerate(pop):
-            individual.F, individual.G = self.points.f[i], self.points.g[i]
-            individual.H = self.points.h[i]
-            individual.evaluated = set(done)
-            if not np.isfinite(self.points.cv[i]):
-                individual.data["nonfinite"] = True
-                individual._CV = np.array([np.inf])
+        self.points.give_to(pop)
         return pop

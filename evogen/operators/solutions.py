@@ -75,14 +75,15 @@ def crowding_distance(f: np.ndarray) -> np.ndarray:
     return crowding_by_front(f, np.zeros(len(f), dtype=int))
 
 
-def best_first(f: np.ndarray, cv: np.ndarray) -> np.ndarray:
+def best_first(f: np.ndarray, cv: np.ndarray, *, rank: np.ndarray | None = None) -> np.ndarray:
     """Row numbers `(n,)` from best to worst: feasibility, front, crowding (NSGA-II's order).
 
     Args:
         f: Objectives `(n, n_obj)`, finite.
         cv: Constraint violations `(n,)`; 0 or less is feasible.
+        rank: `constrained_rank(f, cv)` if it is known.
     """
-    rank = constrained_rank(f, cv)
+    rank = constrained_rank(f, cv) if rank is None else rank
     return np.lexsort((-crowding_by_front(f, rank), rank))
 
 
