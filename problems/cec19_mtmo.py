@@ -31,9 +31,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from .base import N_PARETO_POINTS, AnalyticProblem
-from .competition import check_shift
+from .competition import check_shift, twin_label
 from .mtmo import TaskSet
-from .sampling import sphere_lattice
+from .sampling import box_grid, sphere_lattice
 
 Reading = Literal["mtop", "paper"]
 Link = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
@@ -203,11 +203,7 @@ class LZ09Task(AnalyticProblem):
 
     def _calc_pareto_set(self, n_pareto_points: int = N_PARETO_POINTS) -> np.ndarray:
         """Evenly spaced in the positions."""
-        if self.n_obj == 3:
-            axis = np.linspace(0.0, 1.0, max(2, int(np.sqrt(n_pareto_points))))
-            position = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-        else:
-            position = np.linspace(0.0, 1.0, n_pareto_points)[:, None]
+        position = box_grid(self.n_position, n_pareto_points)
         return np.column_stack([position, self._twin(self._best(position))])
 
 
@@ -235,7 +231,7 @@ def factory(number: int) -> Callable[..., TaskSet]:
         check_shift(shift)
         if reading not in get_args(Reading):
             raise ValueError(f"reading={reading!r} must be 'mtop' or 'paper'")
-        label = name if shift == 0 else f"{name}-shifted"
+        label = twin_label(name, shift)
         tasks = tuple(
             LZ09Task(
                 f"{label}-t{task}", function, n_var, low, high, n_unit=n_unit, shift=shift,

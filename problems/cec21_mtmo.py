@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from .base import check_integer
-from .competition import check_shift, common_shift, data_folder, rotation, table
+from .competition import check_shift, common_shift, data_folder, rotation, table, twin_label
 from .mtmo import Distance, MTMOTask, Shape, TaskSet, ackley, griewank, rastrigin, rosenbrock
 
 N_VAR, BOUND = 50, 100.0
@@ -250,8 +250,7 @@ def factory(number: int) -> Callable[..., TaskSet]:
     name = NAMES[number - 1]
 
     def published(shift: float = 0.0, data: str | Path | None = None) -> TaskSet:
-        label = name if shift == 0 else f"{name}-shifted"
-        return _make(number, label, published_data(data), shift)
+        return _make(number, twin_label(name, shift), published_data(data), shift)
 
     return published
 
@@ -261,7 +260,6 @@ def seeded_factory(number: int) -> Callable[..., TaskSet]:
     name = f"{NAMES[number - 1]}-seeded"
 
     def seeded(shift: float = 0.0, seed: int = 0) -> TaskSet:
-        label = name if shift == 0 else f"{name}-shifted"
-        return _make(number, label, seeded_data(seed), shift)
+        return _make(number, twin_label(name, shift), seeded_data(seed), shift)
 
     return seeded

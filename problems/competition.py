@@ -1,4 +1,4 @@
-"""What the multitask competitions' problems share: their data files, and seeded ones like them."""
+"""What the multitask competitions' problems share: twins, data files, and seeded ones like them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,41 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ortho_group
 
-from .mtmo import TWIN_SHIFT
+from .shifted import TWIN
+
+TWIN_SHIFT = 0.2
+"""How far the twins' Pareto sets are moved, as a share of the box."""
+
+HELP = "give their folder as data=..., or `pip install --no-deps ddmtolab`, which carries them"
+
+
+def twin_label(name: str, shift: float) -> str:
+    """What a problem is called whose Pareto sets are moved by `shift`."""
+    return name if shift == 0 else f"{name}{TWIN}"
+
+
+def check_shift(shift: float) -> None:
+    """Raises ValueError if `shift` is not in [0, 0.2]."""
+    if not 0.0 <= shift <= TWIN_SHIFT:
+        # Beyond, an optimum at 0.7 of the box and more would leave it.
+        raise ValueError(f"shift={shift!r} must lie in [0, {TWIN_SHIFT}]")
+
+
+def packaged_folder(published: str, what: str, help_: str) -> Path:
+    """Where the package `ddmtolab` has a competition's files.
+
+    Args:
+        published: The folder's name there.
+        what: These files, for the message.
+        help_: What to do without the package, for the message.
+
+    Raises:
+        FileNotFoundError: The package is not installed.
+    """
+    found = find_spec("ddmtolab")
+    if found is None or not found.submodule_search_locations:
+        raise FileNotFoundError(f"{what} are not part of evogen: {help_}")
+    return Path(found.submodule_search_locations[0]) / "Problems" / "MTMO" / published
 
 
 def data_folder(data: str | Path | None, published: str, suite: str, seeded: str) -> Path:
@@ -23,18 +57,12 @@ def data_folder(data: str | Path | None, published: str, suite: str, seeded: str
     Raises:
         FileNotFoundError: The folder does not exist, or none was given and the package is missing.
     """
-    help_ = (
-        "give their folder as data=..., or `pip install --no-deps ddmtolab`, which carries them; "
-        f"{seeded} and so on have data of the same kind and need nothing"
-    )
-    if data is not None:
-        if not Path(data).is_dir():
-            raise FileNotFoundError(f"data={str(data)!r} is no folder; {help_}")
-        return Path(data)
-    found = find_spec("ddmtolab")
-    if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError(f"the files of {suite} are not part of evogen: {help_}")
-    return Path(found.submodule_search_locations[0]) / "Problems" / "MTMO" / published
+    help_ = f"{HELP}; {seeded} and so on have data of the same kind and need nothing"
+    if data is None:
+        return packaged_folder(published, f"the files of {suite}", help_)
+    if not Path(data).is_dir():
+        raise FileNotFoundError(f"data={str(data)!r} is no folder; {help_}")
+    return Path(data)
 
 
 def table(file: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -67,20 +95,10 @@ def common_shift(shift: float, optima: np.ndarray) -> np.ndarray:
     """How far the distance variables of all tasks may move together.
 
     Args:
-        shift: Wanted, as a share of the box.
+        shift: Wanted, as a share of the box, in [0, 0.2].
         optima: Of each task in the box's coordinates, `(n_tasks, k)`, in [0, 1].
 
     Returns:
         `(k,)`: the wanted shift, or what the task nearest to the upper bound leaves of it.
-
-    Raises:
-        ValueError: `shift` outside of [0, 0.2].
     """
-    check_shift(shift)
     return np.clip(1.0 - optima.max(axis=0), 0.0, shift)
-
-
-def check_shift(shift: float) -> None:
-    """Raises ValueError if `shift` is not in [0, 0.2]."""
-    if not 0.0 <= shift <= TWIN_SHIFT:
-        raise ValueError(f"shift={shift!r} must lie in [0, {TWIN_SHIFT}]")

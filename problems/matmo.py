@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .base import check_integer
-from .competition import check_shift, common_shift, data_folder, rotation, table
+from .competition import check_shift, common_shift, data_folder, rotation, table, twin_label
 from .mtmo import OPTIMUM, G, MTMOTask, Shape, TaskSet
 
 # Of each problem: shape, distance function, number of variables, bound of the distance variables,
@@ -53,11 +53,8 @@ def published_data(folder: str | Path | None = None) -> Data:
 
     def read(problem: int, task: int) -> tuple[np.ndarray, np.ndarray]:
         k = PROBLEMS[problem - 1][2] - 1
-        matrix, centre = (
-            table(place / folder / f"{letter}{problem}" / f"{letter}{problem}_{task}.txt", shape)
-            for folder, letter, shape in (("M", "M", (k, k)), ("SVector", "S", (k,)))
-        )
-        return matrix, centre
+        matrix = table(place / f"M/M{problem}/M{problem}_{task}.txt", (k, k))
+        return matrix, table(place / f"SVector/S{problem}/S{problem}_{task}.txt", (k,))
 
     return read
 
@@ -105,8 +102,7 @@ def factory(number: int) -> Callable[..., TaskSet]:
                 f"n_tasks={n_tasks} must be at most {MOST_TASKS}, for so many have data; "
                 f"{name}-seeded has any number"
             )
-        label = name if shift == 0 else f"{name}-shifted"
-        return _make(number, label, published_data(data), n_tasks, shift)
+        return _make(number, twin_label(name, shift), published_data(data), n_tasks, shift)
 
     return published
 
@@ -117,7 +113,6 @@ def seeded_factory(number: int) -> Callable[..., TaskSet]:
 
     def seeded(n_tasks: int = 10, shift: float = 0.0, seed: int = 0) -> TaskSet:
         n_tasks = check_integer("n_tasks", n_tasks, 2)
-        label = name if shift == 0 else f"{name}-shifted"
-        return _make(number, label, seeded_data(seed), n_tasks, shift)
+        return _make(number, twin_label(name, shift), seeded_data(seed), n_tasks, shift)
 
     return seeded

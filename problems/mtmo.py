@@ -21,9 +21,8 @@ centre is rewarded. `shift` moves it; `cihs-shifted` and so on are the twins mov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,13 +31,11 @@ from pymoo.core.problem import Problem
 from scipy.io import loadmat
 
 from .base import N_PARETO_POINTS, AnalyticProblem, check_integer
-from .sampling import sphere_lattice
+from .competition import HELP, check_shift, packaged_folder, twin_label
+from .sampling import box_grid, sphere_lattice
 
 Shape = Literal["circle", "sphere", "convex", "concave"]
 Reading = Literal["mtop", "java"]
-
-TWIN_SHIFT = 0.2
-"""How far the twins' Pareto sets are moved, as a share of the box."""
 
 
 @dataclass(frozen=True)
@@ -196,12 +193,7 @@ class MTMOTask(AnalyticProblem):
         z = np.full(self.n_var - self.n_position, self.optimum)
         distance = z if self.matrix is None else np.linalg.solve(self.matrix, z)
         distance = distance + self.centre + self.moved
-        if self.n_position == 1:
-            position = np.linspace(0.0, 1.0, n_pareto_points)[:, None]
-        else:
-            side = max(2, int(np.sqrt(n_pareto_points)))
-            axis = np.linspace(0.0, 1.0, side)
-            position = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+        position = box_grid(self.n_position, n_pareto_points)
         return np.column_stack([position, np.tile(distance, (len(position), 1))])
 
 
@@ -249,21 +241,18 @@ def published_matrices(folder: str | Path | None = None) -> Matrices:
 
 
 _HELP = (
-    "give their folder as data=..., or `pip install --no-deps ddmtolab`, which carries them; "
-    "cims-seeded, pims-seeded and nims-seeded have matrices of the same kind and need nothing"
+    f"{HELP}; cims-seeded, pims-seeded and nims-seeded have matrices of the same kind and need "
+    "nothing"
 )
 
 
 def _place(folder: str | Path | None) -> Path:
-    if folder is not None:
-        place = Path(folder)
-        if not place.exists():
-            raise FileNotFoundError(f"data={str(folder)!r} does not exist; {_HELP}")
-        return place
-    found = find_spec("ddmtolab")
-    if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError(f"the matrices of CEC17-MTMO are not part of evogen: {_HELP}")
-    return Path(found.submodule_search_locations[0]) / "Problems" / "MTMO" / "data_cec17mtmo"
+    if folder is None:
+        return packaged_folder("data_cec17mtmo", "the matrices of CEC17-MTMO", _HELP)
+    place = Path(folder)
+    if not place.exists():
+        raise FileNotFoundError(f"data={str(folder)!r} does not exist; {_HELP}")
+    return place
 
 
 def seeded_matrices(seed: int) -> Matrices:
@@ -328,12 +317,12 @@ _TASKS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
 }
 NAMES = tuple(_TASKS)
 WITH_MATRICES = ("cims", "pims", "nims")
+SEEDED_NAMES = tuple(f"{name}-seeded" if name in WITH_MATRICES else name for name in NAMES)
+"""The nine, with matrices of our own."""
 
 
 def _make(name: str, label: str, matrices: Matrices, shift: float, reading: Reading) -> TaskSet:
-    if not 0.0 <= shift <= TWIN_SHIFT:
-        # Beyond, an optimum at 0.7 of the box and more would leave it.
-        raise ValueError(f"shift={shift!r} must lie in [0, {TWIN_SHIFT}]")
+    check_shift(shift)
     if reading not in ("mtop", "java"):
         raise ValueError(f"reading={reading!r} must be 'mtop' or 'java'")
     tasks: list[Problem] = []
@@ -352,15 +341,15 @@ def factory(name: str) -> Callable[..., TaskSet]:
     """A function that makes the problem of a name, for the registry."""
 
     def plain(shift: float = 0.0) -> TaskSet:
-        return _make(name, _label(name, shift), seeded_matrices(0), shift, "mtop")
+        return _make(name, twin_label(name, shift), seeded_matrices(0), shift, "mtop")
 
     def with_matrices(shift: float = 0.0, data: str | Path | None = None) -> TaskSet:
-        return _make(name, _label(name, shift), published_matrices(data), shift, "mtop")
+        return _make(name, twin_label(name, shift), published_matrices(data), shift, "mtop")
 
     def cims(
         shift: float = 0.0, data: str | Path | None = None, reading: Reading = "mtop"
     ) -> TaskSet:
-        return _make(name, _label(name, shift), published_matrices(data), shift, reading)
+        return _make(name, twin_label(name, shift), published_matrices(data), shift, reading)
 
     if name == "cims":
         return cims
@@ -371,16 +360,7 @@ def seeded_factory(name: str) -> Callable[..., TaskSet]:
     """The same with matrices of our own."""
 
     def seeded(shift: float = 0.0, seed: int = 0, reading: Reading = "mtop") -> TaskSet:
-        label = _label(f"{name}-seeded", shift)
+        label = twin_label(f"{name}-seeded", shift)
         return _make(name, label, seeded_matrices(seed), shift, reading)
 
     return seeded
-
-
-def _label(name: str, shift: float) -> str:
-    return name if shift == 0 else f"{name}-shifted"
-
-
-def suite(seeded: bool) -> Sequence[str]:
-    """Names of the nine problems, with the competition's matrices or our own."""
-    return [f"{n}-seeded" if seeded and n in WITH_MATRICES else n for n in NAMES]

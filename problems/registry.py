@@ -15,14 +15,12 @@ from pymoo.core.problem import Problem
 
 from . import cec19_mtmo, cec21_mtmo, imf, lsmop, matmo, mmf, mtmo, uf
 from .base import check_integer
+from .competition import TWIN_SHIFT
 from .fronts import offline
-from .mtmo import TWIN_SHIFT
-from .shifted import shifted
+from .shifted import TWIN, shifted
 
-TWIN = "-shifted"
-"""What is appended to a name to mean the shifted twin."""
 SEEDED_SUITES = {
-    "cec17-mtmo-seeded": mtmo.suite(seeded=True),
+    "cec17-mtmo-seeded": mtmo.SEEDED_NAMES,
     "cec21-mtmo-seeded": [f"{name}-seeded" for name in cec21_mtmo.NAMES],
     "cec19-matmo-seeded": [f"{name}-seeded" for name in matmo.NAMES],
 }

@@ -21,6 +21,9 @@ from .fronts import true_front, true_set
 
 Fold = Literal["smooth", "kinked", "plain"]
 
+TWIN = "-shifted"
+"""What is appended to a name to mean the shifted twin."""
+
 OFFSET_RANGE = (0.15, 0.4)
 SMOOTHING = 0.05
 """Rounding e of the smooth fold at its lowest point, in units of the box."""
@@ -163,7 +166,7 @@ class ShiftedProblem(AnyResolution, Problem):
 
     def name(self) -> str:
         """`<original>-shifted`."""
-        return f"{self.original.name()}-shifted"
+        return f"{self.original.name()}{TWIN}"
 
     def pareto_front(
         self,

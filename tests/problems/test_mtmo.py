@@ -106,7 +106,7 @@ def test_the_suite_is_listed_apart_from_single_problems():
 
 
 def test_missing_matrices_are_said_so_with_what_helps(tmp_path, monkeypatch):
-    monkeypatch.setattr("evogen.problems.mtmo.find_spec", lambda name: None)
+    monkeypatch.setattr("evogen.problems.competition.find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match=r"not part of evogen.*data=.*ddmtolab.*seeded"):
         get_problem("pims")
     with pytest.raises(FileNotFoundError, match="does not exist"):
