@@ -32,7 +32,7 @@ import numpy as np
 
 from .base import N_PARETO_POINTS, AnalyticProblem
 from .competition import check_shift, twin_label
-from .mtmo import TaskSet
+from .mtmo import Shape, TaskSet
 from .sampling import box_grid, sphere_lattice
 
 Reading = Literal["mtop", "paper"]
@@ -95,17 +95,17 @@ def coupled_waves(y: np.ndarray, reading: Reading) -> np.ndarray:
     return 4.0 * np.sum(y**2, axis=1) - 2.0 * product + 2.0
 
 
-# Of each function: its link (F6 has its own), its distance, and whether the front is concave.
-FUNCTIONS: dict[str, tuple[Link | None, Callable[[np.ndarray, Reading], np.ndarray], bool]] = {
-    "f1": (power, squares, False),
-    "f2": (sine, squares, False),
-    "f3": (spiral, squares, False),
-    "f4": (uneven_spiral, squares, False),
-    "f5": (rippled_spiral, squares, False),
-    "f6": (None, squares, True),
-    "f7": (power, waves, False),
-    "f8": (power, coupled_waves, False),
-    "f9": (sine, squares, True),
+# Of each function: its link (F6 has its own), its distance, and the front's shape.
+FUNCTIONS: dict[str, tuple[Link | None, Callable[[np.ndarray, Reading], np.ndarray], Shape]] = {
+    "f1": (power, squares, "convex"),
+    "f2": (sine, squares, "convex"),
+    "f3": (spiral, squares, "convex"),
+    "f4": (uneven_spiral, squares, "convex"),
+    "f5": (rippled_spiral, squares, "convex"),
+    "f6": (None, squares, "sphere"),
+    "f7": (power, waves, "convex"),
+    "f8": (power, coupled_waves, "convex"),
+    "f9": (sine, squares, "concave"),
 }
 
 
@@ -142,7 +142,7 @@ class LZ09Task(AnalyticProblem):
         super().__init__(n_var=n_var, n_obj=n_obj, xl=xl, xu=xu, vtype=float)
         self.label, self.function, self.reading = label, function, reading
         self.n_position = n_obj - 1
-        self.link, self.distance, self.concave = FUNCTIONS[function]
+        self.link, self.distance, self.shape = FUNCTIONS[function]
         j = np.arange(self.n_position + 1, n_var + 1)
         self._j = j
         # f_1 has the even j and f_2 the odd ones; in F6 f_1 has 4, 7, ..., f_2 5, 8, ...
@@ -150,8 +150,8 @@ class LZ09Task(AnalyticProblem):
         self._groups = [np.flatnonzero(j % n_obj == rest) for rest in rests]
         width = (xu - xl)[self.n_position :]
         moves = 1.0 + shift * width <= xu[self.n_position :]
-        self._moved = np.where(moves, shift * width, 0.0)
-        self._power = np.where(moves, 1.0, np.log(0.5) / np.log(0.5 + shift))
+        self._moves, self._moved = moves, shift * width
+        self._power = np.log(0.5) / np.log(0.5 + shift)
 
     def name(self) -> str:
         """The task's name."""
@@ -168,17 +168,18 @@ class LZ09Task(AnalyticProblem):
 
     def _own(self, x: np.ndarray) -> np.ndarray:
         """Distance variables as the function has them."""
-        if np.all(self._power == 1.0):
+        if self._moves.all():
             return x - self._moved
-        low, width = self.xl[self.n_position :], (self.xu - self.xl)[self.n_position :]
-        u = np.clip((x - low) / width, 0.0, 1.0)
-        return np.where(self._power == 1.0, x - self._moved, low + width * u**self._power)
+        return np.where(self._moves, x - self._moved, self._bent(x, self._power))
 
     def _twin(self, x: np.ndarray) -> np.ndarray:
         """The inverse of `_own`, for variables in [0, 1]."""
+        return np.where(self._moves, x + self._moved, self._bent(x, 1.0 / self._power))
+
+    def _bent(self, x: np.ndarray, power: float) -> np.ndarray:
+        """Distance variables whose coordinate in the box passes through a power."""
         low, width = self.xl[self.n_position :], (self.xu - self.xl)[self.n_position :]
-        u = np.clip((x - low) / width, 0.0, 1.0)
-        return np.where(self._power == 1.0, x + self._moved, low + width * u ** (1 / self._power))
+        return low + width * np.clip((x - low) / width, 0.0, 1.0) ** power
 
     def _best(self, position: np.ndarray) -> np.ndarray:
         """Distance variables `(n, k)` of the Pareto set over the positions, in [0, 1]."""
@@ -193,7 +194,7 @@ class LZ09Task(AnalyticProblem):
             a, b = 0.5 * np.pi * position.T
             return np.column_stack([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)])
         x1 = position[:, 0]
-        return np.column_stack([x1, 1.0 - (x1**2 if self.concave else np.sqrt(x1))])
+        return np.column_stack([x1, 1.0 - (x1**2 if self.shape == "concave" else np.sqrt(x1))])
 
     def _calc_pareto_front(self, n_pareto_points: int = N_PARETO_POINTS) -> np.ndarray:
         """Evenly spaced in f1, or on a lattice of the sphere."""

@@ -122,7 +122,8 @@ class MTMOTask(AnalyticProblem):
         centre: s `(k,)`; None for 0.
         shift: How far the Pareto set is moved, as a share of the box; one number for all distance
             variables or `(k,)`.
-        optimum: Where g is least, in every coordinate of z; None for what `OPTIMUM` says.
+        optimum: Where g is least, in every coordinate of z; None for what `OPTIMUM` says of its
+            name, or 0 if g is a function.
         least: The value of g there.
     """
 
@@ -147,8 +148,11 @@ class MTMOTask(AnalyticProblem):
         n_obj = 3 if shape == "sphere" else 2
         super().__init__(n_var=n_var, n_obj=n_obj, xl=xl, xu=xu, vtype=float)
         self.label, self.shape = label, shape
-        self.g = G[g] if isinstance(g, str) else g
-        self.optimum = OPTIMUM.get(str(g), 0.0) if optimum is None else optimum
+        if isinstance(g, str):
+            self.g, usual = G[g], OPTIMUM.get(g, 0.0)
+        else:
+            self.g, usual = g, 0.0
+        self.optimum = usual if optimum is None else optimum
         self.least = least
         self.n_position = n_position
         self.matrix = matrix

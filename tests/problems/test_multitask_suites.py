@@ -19,6 +19,7 @@ from evogen.problems import (
     cec19_mtmo,
     cec21_mtmo,
     competition,
+    count_tasks,
     get_problem,
     list_problems,
     list_suites,
@@ -128,12 +129,12 @@ def test_nothing_random_is_below_the_front(name):
             np.clip(near + noise * (rng.random(near.shape) < 0.1), task.xl, task.xu),
         ])  # fmt: skip
         f, front = task.evaluate(x), task.pareto_front(2)
-        if task.n_obj == 3 or getattr(task, "shape", "") == "circle":
+        if task.shape in ("circle", "sphere"):
             assert (np.linalg.norm(f, axis=1) >= np.linalg.norm(front[0]) - 1e-9).all()
         else:
-            concave = getattr(task, "shape", "concave" if getattr(task, "concave", 0) else "convex")
-            ratio = f[:, 0] / (q := 1.0 + getattr(task, "least", 0.0))
-            level = q * (1.0 - (ratio**2 if concave == "concave" else np.sqrt(ratio)))
+            q = front[:, 1].max()
+            ratio = f[:, 0] / q
+            level = q * (1.0 - (ratio**2 if task.shape == "concave" else np.sqrt(ratio)))
             assert (f[:, 1] >= level - 1e-9).all()
 
 
@@ -199,6 +200,14 @@ def test_suites_are_listed():
     assert list_problems("cec19-matmo-seeded") == [f"matmo{i}-seeded" for i in range(1, 7)]
     assert resolve(["cec19-cplx", "cplx1"]) == list_problems("cec19-cplx")
     assert not {"cplx1", "matmo1-seeded"} & set(list_problems())
+
+
+def test_the_number_of_tasks_is_known_without_making_the_problem():
+    for name in READY:
+        assert count_tasks(name) == count_tasks(f"{name}-shifted") == len(get_problem(name))
+    assert count_tasks("zdt1") == count_tasks("zdt1-shifted") == 1
+    with pytest.raises(ValueError, match="cplx1"):
+        count_tasks("cplx11")
 
 
 def test_the_number_of_tasks_is_chosen():
