@@ -96,7 +96,7 @@ def _target(text: str) -> tuple[str, float]:
 def run_run(args: argparse.Namespace) -> int:
     """The command; its exit code."""
     from evogen.experiment import Cell, Recorder, Reference, Spec, Store, minimize
-    from evogen.experiment.campaign import TWIN_SUFFIX
+    from evogen.experiment.campaign import twin_settings
     from evogen.experiment.export import check_export_path, save_solutions
     from evogen.experiment.lookup import get_algorithm, get_problem
     from evogen.experiment.saved import save_run
@@ -109,8 +109,7 @@ def run_run(args: argparse.Namespace) -> int:
         check_export_path(args.out)
     if args.save_history and not args.save:
         raise ValueError("--save-history light goes with --save STORE, where it is kept")
-    twin = {"seed": args.twin_seed} if args.problem.lower().endswith(TWIN_SUFFIX) else {}
-    settings = {**twin, **problem_settings(args)}
+    settings = {**twin_settings(args.problem, args.twin_seed), **problem_settings(args)}
     problem = get_problem(args.problem, **settings)
     tuning = algorithm_settings(args.set)
     algorithm = get_algorithm(args.algorithm, problem, pop_size=args.pop_size, **tuning)

@@ -372,6 +372,22 @@ def _seeds(seeds: Any) -> list[int]:
     return values
 
 
+def twin_settings(name: str, seed: int = TWIN_SEED) -> dict[str, int]:
+    """Settings that a problem's name stands for: the offset seed of a shifted twin.
+
+    None for others, nor for twins of several tasks, which all move by the same, known amount.
+
+    Args:
+        name: Of a registered problem.
+        seed: Decides the offsets.
+
+    Raises:
+        ValueError: There is no such problem.
+    """
+    is_drawn = name.lower().endswith(TWIN_SUFFIX) and count_tasks(name) == 1
+    return {"seed": seed} if is_drawn else {}
+
+
 def _problem_specs(entries: Any, settings: dict[str, Any]) -> list[Spec]:
     entries = [entries] if isinstance(entries, str | Spec) or callable(entries) else list(entries)
     if not entries:
@@ -382,10 +398,7 @@ def _problem_specs(entries: Any, settings: dict[str, Any]) -> list[Spec]:
             specs.append(_spec("problems", entry))
             continue
         for name in resolve_problems([entry]):
-            # Twins of several tasks all move by the same, known amount.
-            random = name.endswith(TWIN_SUFFIX) and count_tasks(name) == 1
-            twin = {"seed": TWIN_SEED} if random else {}
-            specs.append(Spec(name, name, {**twin, **settings}))
+            specs.append(Spec(name, name, {**twin_settings(name), **settings}))
     # `imf imf1` names a problem twice, once by its suite.
     return [spec for i, spec in enumerate(specs) if spec not in specs[:i]]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from evogen.experiment.campaign import TWIN_SEED, TWIN_SUFFIX, Campaign
+from evogen.experiment.campaign import Campaign, twin_settings
 from evogen.experiment.cells import Spec
 from evogen.experiment.engines import ENGINES, EngineSettings
 from evogen.experiment.lookup import resolve_problems
@@ -178,9 +178,9 @@ class Plan:
             )
         specs = []
         for name in names:
-            twin = {"seed": TWIN_SEED} if name.endswith(TWIN_SUFFIX) else {}
             label = name if given.label == given.name else given.label
-            specs.append(Spec(label, name, {**twin, **given.settings, **self.problem_settings}))
+            settings = {**twin_settings(name), **given.settings, **self.problem_settings}
+            specs.append(Spec(label, name, settings))
         return specs
 
     @staticmethod

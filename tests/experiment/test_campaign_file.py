@@ -1,7 +1,7 @@
 import pytest
 
 from evogen.cli import main
-from evogen.experiment import Store
+from evogen.experiment import Campaign, Store
 from evogen.experiment.campaign_file import EXAMPLE, Plan, read_plan, write_example
 
 MINIMAL = """
@@ -82,6 +82,14 @@ def test_suites_and_twins_stand_in_files_too(write):
     campaign = plan.campaign()
     assert [s.label for s in campaign.problems] == [f"imf{i}-shifted" for i in range(1, 11)]
     assert {s.settings["seed"] for s in campaign.problems} == {1}
+
+
+def test_twins_of_several_tasks_are_the_same_cells_in_a_file_as_in_code(write, tmp_path):
+    plan = read_plan(write('problems = ["cihs-shifted"]\nalgorithms = ["momfea"]\nseeds = 1'))
+    in_code = Campaign(
+        ["cihs-shifted"], ["momfea"], seeds=1, n_eval=plan.n_eval, store=tmp_path / "runs.db"
+    )
+    assert [c.key for c in plan.campaign().cells] == [c.key for c in in_code.cells]
 
 
 @pytest.mark.parametrize(
