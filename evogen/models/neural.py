@@ -135,17 +135,17 @@ class NeuralModel(GenerativeModel):
         super().check_fitted()
         missing = [name for name in self.buffer_shapes() if name not in self.buffers_]
         if self.unfinished_ is not None and missing:
-            raise RuntimeError(
-                f"the fit of this {type(self).__name__} is not finished; call resume(x) first"
-            )
+            raise self._not_finished()
 
     def part(self, name: str) -> Any:
         """A model that this one is made of; RuntimeError if an interrupted fit left it out."""
         if name not in self.parts_:
-            raise RuntimeError(
-                f"the fit of this {type(self).__name__} is not finished; call resume(x) first"
-            )
+            raise self._not_finished()
         return self.parts_[name]
+
+    def _not_finished(self) -> RuntimeError:
+        name = type(self).__name__
+        return RuntimeError(f"the fit of this {name} is not finished; call resume(x) first")
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The arithmetic that networks are evaluated in: of `precision`."""
