@@ -1,4 +1,4 @@
-"""What the studies share: their command line, every run as CSV, the figures of a problem."""
+"""What the studies share: their command line, wins and losses, tables and figures, pages."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from evogen.visualization import plot_convergence, plot_fronts, save_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+FIGURES = ROOT / "docs" / "figures"
+
+#: What a rival's mark against the baseline says of the baseline.
+_OURS = {"+": "-", "-": "+", "=": "="}
 
 
 def command_line(
@@ -52,6 +56,53 @@ def select(results: Results, rows: str, algorithms: Sequence[str], baseline: str
     )
 
 
+def best_rival(results: Results, row: str) -> str:
+    """The algorithm with the best median IGD on a row, the baseline left out."""
+    rivals = [a for a in results.algorithms if a != results.baseline]
+    return min(rivals, key=lambda a: results.median(row, a, "igd"))
+
+
+def our_mark(results: Results, row: str, rival: str) -> str:
+    """IGD of the baseline against a rival's: + better, - worse, = no significant difference."""
+    return _OURS[results.comparisons("igd")[row, rival].mark]
+
+
+def counted(marks: Sequence[str], than: str = "") -> str:
+    """How often the marks say better (`than` may name the rival), no difference, worse."""
+    return (
+        f"better{than} on {marks.count('+')}, no significant difference on {marks.count('=')}, "
+        f"worse on {marks.count('-')}"
+    )
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text."""
+    rule = "|---|" + "---:|" * (len(header) - 1)
+    rows = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join(["| " + " | ".join(header) + " |", rule, *rows]) + "\n"
+
+
+def fill(page: Path, name: str, text: str, script: str) -> None:
+    """Put a text between the marks of that name on a page.
+
+    Args:
+        page: Has the marks; they stay.
+        name: Theirs.
+        text: Replaces what stands between them.
+        script: Path of the script that writes it, as the first mark says.
+
+    Raises:
+        ValueError: The page does not have the marks.
+    """
+    start = f"<!-- {name}: written by benchmarks/{Path(script).name} -->"
+    end = f"<!-- end of {name} -->"
+    before, found, rest = page.read_text(encoding="utf-8").partition(start)
+    _, also_found, after = rest.partition(end)
+    if not (found and also_found):
+        raise ValueError(f"{page} does not have {start!r} and {end!r}")
+    page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
 def write_runs(results: Results | Mapping[str, Results], path: Path) -> None:
     """Every finished run, one line each; of several parts, led by the part's name."""
     alone = isinstance(results, Results)
@@ -75,7 +126,6 @@ def draw(
     problem: str,
     algorithms: Sequence[str],
     seeds: int,
-    out: Path,
     prefix: str = "",
 ) -> None:
     """Fronts of the median runs, and IGD over evaluations, of one problem.
@@ -86,21 +136,32 @@ def draw(
         problem: Name of the problem; the first row of that name.
         algorithms: What to draw; those without a run are left out.
         seeds: Runs per algorithm, for the title.
-        out: Folder of the two figures.
-        prefix: What their names begin with.
+        prefix: What the names of the two figures begin with.
     """
     label = next(r for r in results.rows if r.split()[0] == problem)
     row = results.rows[label]
-    fronts, curves = {}, {}
+    fronts = {}
     for algorithm in algorithms:
         cells = results.done.get((label, algorithm), [])
         if not cells:
             continue
         median = sorted(cells, key=lambda c: np.inf if c.igd is None else c.igd)[len(cells) // 2]
         fronts[algorithm] = nondominated(store.arrays(median.key, "result")["F"], None)
-        curves[algorithm] = common_grid([store.arrays(c.key, "curves") for c in cells], "igd")
     title = f"{problem}: run of median IGD, {row.budget} evaluations"
-    save_figure(plot_fronts(fronts, row.front, title=title), out / f"{prefix}fronts-{problem}.png")
+    figure = plot_fronts(fronts, row.front, title=title)
+    save_figure(figure, FIGURES / f"{prefix}fronts-{problem}.png")
     title = f"{problem}: median and quartiles of {seeds} runs"
-    figure = plot_convergence(curves, title=title, floor=row.floor)
-    save_figure(figure, out / f"{prefix}convergence-{problem}.png")
+    path = FIGURES / f"{prefix}convergence-{problem}.png"
+    draw_convergence(store, results, label, algorithms, title=title, path=path)
+
+
+def draw_convergence(
+    store: Store, results: Results, row: str, algorithms: Sequence[str], *, title: str, path: Path
+) -> None:
+    """IGD over evaluations on one row, of those algorithms that have runs there."""
+    curves = {
+        algorithm: common_grid([store.arrays(c.key, "curves") for c in cells], "igd")
+        for algorithm in algorithms
+        if (cells := results.done.get((row, algorithm)))
+    }
+    save_figure(plot_convergence(curves, title=title, floor=results.rows[row].floor), path)

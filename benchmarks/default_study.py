@@ -22,7 +22,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, ROOT, command_line, draw, select, write_runs
+from common import (
+    FIGURES,
+    RESULTS,
+    ROOT,
+    best_rival,
+    command_line,
+    counted,
+    draw,
+    fill,
+    markdown,
+    our_mark,
+    select,
+    write_runs,
+)
 from study import break_even
 
 import evogen
@@ -41,8 +54,6 @@ from evogen.problems import get_problem
 from evogen.visualization import plot_shares, save_figure
 
 POP_SIZE, SEEDS = 100, 11
-
-FIGURES = ROOT / "docs" / "figures"
 
 INTRODUCTION = """# The default algorithm: all tables
 
@@ -137,35 +148,22 @@ def finished(store: Store, path: Path, name: str) -> Results:
     )
 
 
-def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text."""
-    rule = "|---|" + "---:|" * (len(header) - 1)
-    rows = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join(["| " + " | ".join(header) + " |", rule, *rows]) + "\n"
-
-
 def against_the_best(results: Results) -> tuple[str, str]:
     """ACE beside the rival with the best median, per problem, and a sentence that counts."""
-    compared = results.comparisons("igd")
     lines, marks, factors = [], [], []
     for label, row in results.rows.items():
-        rivals = {a: results.median(label, a, "igd") for a in results.algorithms if a != "ace"}
-        best = min(rivals, key=lambda a: rivals[a])
-        ours = results.median(label, "ace", "igd")
-        # The mark is the rival's: its minus is a win of ACE.
-        mark = {"+": "-", "-": "+", "=": "="}[compared[label, best].mark]
-        marks.append(mark)
-        factors.append(rivals[best] / ours)
-        floor = number(row.floor)
+        best = best_rival(results, label)
+        ours, theirs = (results.median(label, a, "igd") for a in ("ace", best))
+        marks.append(our_mark(results, label, best))
+        factors.append(theirs / ours)
         lines.append(
-            [label, floor, f"{number(ours)} {mark}", number(rivals[best]), best,
+            [label, number(row.floor), f"{number(ours)} {marks[-1]}", number(theirs), best,
              f"{factors[-1]:.2f}"]
         )  # fmt: skip
     header = ["problem", "floor", "ACE", "best rival", "which", "rival / ACE"]
     sentence = (
         f"Against the best of {len(results.algorithms) - 1} rivals, chosen anew on each of "
-        f"{len(lines)} problems (rank-sum, Holm over the table): better on {marks.count('+')}, "
-        f"no significant difference on {marks.count('=')}, worse on {marks.count('-')}; "
+        f"{len(lines)} problems (rank-sum, Holm over the table): {counted(marks)}; "
         f"the median at least twice lower on {sum(f >= 2 for f in factors)}."
     )
     return markdown(header, lines), sentence
@@ -175,19 +173,13 @@ def beside_nsga2(parts: Sequence[Results]) -> tuple[str, str]:
     """ACE and NSGA-II on the suites, originals and twins, and a sentence that counts."""
     lines, marks = [], []
     for results in parts:
-        for indicator in ("igd",):
-            compared = results.comparisons(indicator)
-            for label in results.rows:
-                mark = {"+": "-", "-": "+", "=": "="}[compared[label, "nsga2"].mark]
-                ours, theirs = (results.median(label, a, indicator) for a in ("ace", "nsga2"))
-                marks.append(mark)
-                lines.append(
-                    [label, f"{number(ours)} {mark}", number(theirs), f"{theirs / ours:.2f}"]
-                )
-    sentence = (
-        f"Of {len(lines)} problems: better than NSGA-II on {marks.count('+')}, no significant "
-        f"difference on {marks.count('=')}, worse on {marks.count('-')}."
-    )
+        for label in results.rows:
+            ours, theirs = (results.median(label, a, "igd") for a in ("ace", "nsga2"))
+            marks.append(our_mark(results, label, "nsga2"))
+            lines.append(
+                [label, f"{number(ours)} {marks[-1]}", number(theirs), f"{theirs / ours:.2f}"]
+            )
+    sentence = f"Of {len(lines)} problems: {counted(marks, than=' than NSGA-II')}."
     return markdown(["problem", "ACE", "NSGA-II", "NSGA-II / ACE"], lines), sentence
 
 
@@ -217,18 +209,6 @@ def draw_shares(problem: str) -> None:
     save_figure(figure, FIGURES / f"ace-shares-{problem}.png")
 
 
-def fill(page: Path, name: str, text: str) -> None:
-    """Put a text between the marks of that name on a page."""
-    start, end = (
-        f"<!-- {name}: written by benchmarks/default_study.py -->",
-        f"<!-- end of {name} -->",
-    )
-    content = page.read_text(encoding="utf-8")
-    before, rest = content.split(start)
-    after = rest.split(end)[1]
-    page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
-
-
 def write_tables(store: Store, parts: Mapping[str, Results], name: str, how: str) -> None:
     """All tables of the parts as one page of that name, and their runs as CSV beside it."""
     runs = f"{name}_runs.csv"
@@ -253,17 +233,17 @@ def fill_pages(parts: Mapping[str, Results]) -> None:
     table, sentence = against_the_best(imf)
     plain = [a for a in imf.algorithms if a != "rbf-nsga2"]
     without = Results(imf.rows, plain, "ace", imf.done, imf.failed)
-    counted = against_the_best(without)[1].replace("Against", "against", 1)
-    sentence += f" Without the surrogate-assisted `rbf-nsga2`, {counted}"
+    told = against_the_best(without)[1].replace("Against", "against", 1)
+    sentence += f" Without the surrogate-assisted `rbf-nsga2`, {told}"
     for place in (page, ROOT / "README.md"):
-        fill(place, "imf", f"{sentence}\n\n{table}".rstrip())
+        fill(place, "imf", f"{sentence}\n\n{table}".rstrip(), __file__)
     suites = [parts[name] for name in SUITE_PARTS if parts[name].rows]
     table, sentence = beside_nsga2(suites)
-    fill(page, "suites", f"{sentence}\n\n{table}".rstrip())
+    fill(page, "suites", f"{sentence}\n\n{table}".rstrip(), __file__)
     nulls = select(parts["nulls"], "original", list(NULLS), "ace")
     twins = select(parts["nulls"], "shifted", list(NULLS), "ace")
     both = [to_markdown(indicator_table(part, "igd")) for part in (nulls, twins) if part.rows]
-    fill(page, "nulls", "\n".join(both).rstrip())
+    fill(page, "nulls", "\n".join(both).rstrip(), __file__)
 
 
 def report(path: Path) -> None:
@@ -274,7 +254,7 @@ def report(path: Path) -> None:
         write_tables(store, parts, "default_study", "report")
         fill_pages(parts)
         for problem in ("imf1", "imf2", "imf4-shifted"):
-            draw(store, parts["imf"], problem, DRAWN, SEEDS, FIGURES, prefix="ace-")
+            draw(store, parts["imf"], problem, DRAWN, SEEDS, prefix="ace-")
     for problem in ("imf1-shifted", "zdt4"):
         draw_shares(problem)
 

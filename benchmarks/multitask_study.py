@@ -23,7 +23,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, ROOT, command_line, select, write_runs
+from common import (
+    FIGURES,
+    RESULTS,
+    ROOT,
+    best_rival,
+    command_line,
+    counted,
+    draw_convergence,
+    fill,
+    markdown,
+    our_mark,
+    select,
+    write_runs,
+)
 from unrelated_tasks import PAIRS, pair
 
 import evogen
@@ -38,17 +51,16 @@ from evogen.experiment import (
     summarize,
     to_markdown,
 )
-from evogen.experiment.report import common_grid
 from evogen.experiment.tables import number
 from evogen.problems import get_problem, list_problems
-from evogen.visualization import plot_convergence, plot_transfer, save_figure
+from evogen.visualization import plot_transfer, save_figure
 
 POP_SIZE, SEEDS, N_EVAL = 100, 11, 200_000
-FIGURES = ROOT / "docs" / "figures"
 SUITE = "cec17-mtmo"
 
 PUBLISHED = ["nsga2", "momfea", "momfea2", "emtet", "emtpd"]
 NULLS = ["ide", "ide-copy", "ide-half"]
+DRAWN = ["nsga2", "momfea", "emtet", "ide-copy", "pact"]
 
 
 @dataclass(frozen=True)
@@ -124,30 +136,30 @@ def finished(store: Store, name: str, made: Campaign) -> tuple[Results, int]:
     return summarize(store, baseline="pact", keys=keys), complete
 
 
-def counts(results: Results) -> str:
-    """How PACT compares: with the best of all on every task, and with each algorithm."""
-    compared = results.comparisons("igd")
-    rivals = [a for a in results.algorithms if a != "pact"]
-    marks = []
-    for label in results.rows:
-        best = min(rivals, key=lambda a: results.median(label, a, "igd"))
-        marks.append({"+": "-", "-": "+", "=": "="}[compared[label, best].mark])
-    lines = [
-        f"Against the best of {len(rivals)} others, chosen anew on each of {len(marks)} tasks: "
-        f"better on {marks.count('+')}, no significant difference on {marks.count('=')}, worse on "
-        f"{marks.count('-')}."
-    ]
-    for rival in rivals:
-        against = [compared[label, rival].mark for label in results.rows]
-        lines.append(
-            f"`{rival}`: PACT better on {against.count('-')}, no difference on "
-            f"{against.count('=')}, worse on {against.count('+')}."
-        )
-    return "\n".join([lines[0], "", *(f"- {line}" for line in lines[1:])]) + "\n"
+def against_the_best(half: Results) -> str:
+    """How PACT compares with the best of all others, task by task."""
+    marks = [our_mark(half, label, best_rival(half, label)) for label in half.rows]
+    return (
+        f"Against the best of {len(half.algorithms) - 1} others, chosen anew on each of "
+        f"{len(marks)} tasks: {counted(marks)}."
+    )
+
+
+def against_each(half: Results) -> str:
+    """How PACT compares with every algorithm, as a list."""
+    lines = []
+    for rival in half.algorithms:
+        if rival != "pact":
+            marks = [our_mark(half, label, rival) for label in half.rows]
+            lines.append(
+                f"- `{rival}`: PACT better on {marks.count('+')}, no difference on "
+                f"{marks.count('=')}, worse on {marks.count('-')}."
+            )
+    return "\n".join(lines)
 
 
 def halves(results: Results) -> dict[str, Results]:
-    """Originals and twins."""
+    """Originals and twins, by title."""
     made = {}
     for rows, title in (("original", "CEC17-MTMO"), ("shifted", "Shifted twins")):
         part = select(results, rows, results.algorithms, "pact")
@@ -156,29 +168,24 @@ def halves(results: Results) -> dict[str, Results]:
     return made
 
 
-def sections(results: Results, part: Part, n_seeds: int) -> list[str]:
-    """All tables of a part."""
-    text = [f"## {part.title}: {n_seeds} seeds\n"]
-    for title, half in halves(results).items():
-        text += [f"### {title}\n", counts(half)]
+def sections(parts: dict[str, Results]) -> list[str]:
+    """Counts and all indicators of the halves of a part."""
+    text = []
+    for title, half in parts.items():
+        text += [f"### {title}\n", f"{against_the_best(half)}\n\n{against_each(half)}\n"]
         text += [to_markdown(indicator_table(half, name)) for name in ("igd", "igd_plus", "hv")]
-    return [*text, to_markdown(cost_table(results))]
+    return text
 
 
-def draw(store: Store, results: Results, problem: str, algorithms: Sequence[str]) -> None:
+def draw(
+    store: Store, results: Results, problem: str, algorithms: Sequence[str], n_seeds: int
+) -> None:
     """IGD of every task over evaluations."""
-    for label, row in results.rows.items():
-        if label.split()[0] != problem:
-            continue
-        curves = {
-            a: common_grid([store.arrays(c.key, "curves") for c in cells], "igd")
-            for a in algorithms
-            if (cells := results.done.get((label, a)))
-        }
-        n = max(len(cells) for cells in results.done.values())
-        title = f"{label}: median and quartiles of {n} runs"
-        figure = plot_convergence(curves, title=title, floor=row.floor)
-        save_figure(figure, FIGURES / f"multitask-{label.replace(' ', '-').lower()}.png")
+    for label in results.rows:
+        if label.split()[0] == problem:
+            title = f"{label}: median and quartiles of {n_seeds} runs"
+            path = FIGURES / f"multitask-{label.replace(' ', '-').lower()}.png"
+            draw_convergence(store, results, label, algorithms, title=title, path=path)
 
 
 def draw_transfer(problem: str, settings: dict[str, Any]) -> None:
@@ -200,43 +207,40 @@ def draw_transfer(problem: str, settings: dict[str, Any]) -> None:
     save_figure(figure, FIGURES / f"multitask-shares-{problem}.png")
 
 
-def fill(page: Path, name: str, text: str) -> None:
-    """Put a text between the marks of that name on a page."""
-    start = f"<!-- {name}: written by benchmarks/multitask_study.py -->"
-    content = page.read_text(encoding="utf-8")
-    before, rest = content.split(start)
-    after = rest.split(f"<!-- end of {name} -->")[1]
-    page.write_text(f"{before}{start}\n\n{text}\n\n<!-- end of {name} -->{after}", encoding="utf-8")
-
-
-def summary(results: Results, n_seeds: int) -> str:
-    """For the page: medians of both halves side by side, and the counts."""
+def summary(parts: dict[str, Results], n_seeds: int) -> str:
+    """For the page: medians of the halves of a part, and the counts."""
     text = []
-    for title, half in halves(results).items():
+    for title, half in parts.items():
+        shown = ["pact", *(a for a in half.algorithms if a != "pact")]
         compared = half.comparisons("igd")
-        shown = [a for a in half.algorithms if a != "pact"]
-        lines = ["| task | floor | pact | " + " | ".join(shown) + " |"]
-        lines.append("|---|" + "---:|" * (len(shown) + 2))
+        lines = []
         for label, row in half.rows.items():
             best = half.best(label, "igd")
             cells = []
-            for a in ["pact", *shown]:
+            for a in shown:
                 value = number(half.median(label, a, "igd"))
                 value = f"**{value}**" if a in best else value
                 cells.append(value if a == "pact" else f"{value} {compared[label, a].mark}")
-            lines.append(f"| {label} | {number(row.floor)} | " + " | ".join(cells) + " |")
-        text += [f"**{title}**, median IGD of {n_seeds} runs:", "\n".join(lines), counts(half)]
+            lines.append([label, number(row.floor), *cells])
+        text += [
+            f"**{title}**, median IGD of {n_seeds} runs:",
+            markdown(["task", "floor", *shown], lines).rstrip(),
+            against_the_best(half),
+            against_each(half) + "\n",
+        ]
     return "\n\n".join(text).rstrip()
 
 
-def headline(results: Results, n_seeds: int) -> str:
+def headline(parts: dict[str, Results], n_seeds: int) -> str:
     """For the README: how PACT compares with the best rival, originals and twins."""
-    lines = [f"{N_EVAL:,} evaluations, {n_seeds} seeds, median IGD, rank-sum with Holm:"]
-    for title, half in halves(results).items():
+    lines = [f"{N_EVAL:,} evaluations, {n_seeds} seeds, median IGD, rank-sum with Holm:", ""]
+    for title, half in parts.items():
         best = sum("pact" in half.best(label, "igd") for label in half.rows)
-        first = counts(half).splitlines()[0]
-        lines.append(f"- {title}: the best median on {best} of {len(half.rows)} tasks. {first}")
-    return "\n".join([lines[0], "", *lines[1:]])
+        lines.append(
+            f"- {title}: the best median on {best} of {len(half.rows)} tasks. "
+            f"{against_the_best(half)}"
+        )
+    return "\n".join(lines)
 
 
 def report(path: Path, data: str | None, seeded: bool) -> None:
@@ -251,13 +255,14 @@ def report(path: Path, data: str | None, seeded: bool) -> None:
             print(f"{name}: {n_seeds} seeds")
             if not results.rows:
                 continue
-            kept[name] = results
-            text += sections(results, part, n_seeds)
-            fill(ROOT / "docs" / "multitask.md", name, summary(results, n_seeds))
+            kept[name], split = results, halves(results)
+            text += [f"## {part.title}: {n_seeds} seeds\n", *sections(split)]
+            text += [to_markdown(cost_table(results))]
+            fill(ROOT / "docs" / "multitask.md", name, summary(split, n_seeds), __file__)
             if name == "main":
-                fill(ROOT / "README.md", "multitask", headline(results, n_seeds))
+                fill(ROOT / "README.md", "multitask", headline(split, n_seeds), __file__)
                 for problem in ("cihs-shifted", "nihs-shifted"):
-                    draw(store, results, problem, ["nsga2", "momfea", "emtet", "ide-copy", "pact"])
+                    draw(store, results, problem, DRAWN, n_seeds)
     for problem in ("cihs", "nils"):
         draw_transfer(problem, {})
     (RESULTS / "multitask.md").write_text("\n".join(text), encoding="utf-8")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, ROOT, command_line, draw, select, write_runs
+from common import FIGURES, RESULTS, ROOT, command_line, draw, select, write_runs
 
 from evogen.experiment import (
     Campaign,
@@ -154,8 +154,7 @@ def pages(store: Store, results: Results) -> list[str]:
 
 def report(store_path: Path) -> None:
     """Write `docs/results.md`, its figures, and every run as CSV."""
-    figures = ROOT / "docs" / "figures"
-    for folder in (RESULTS, figures):
+    for folder in (RESULTS, FIGURES):
         folder.mkdir(parents=True, exist_ok=True)
     with Store(store_path, must_exist=True) as store:
         results = summarize(store, baseline="nsga2")
@@ -165,7 +164,7 @@ def report(store_path: Path) -> None:
             "\n".join(pages(store, results)), encoding="utf-8"
         )
         for problem in ("imf1", "imf1-shifted", "imf4", "imf4-shifted"):
-            draw(store, results, problem, DRAWN, SEEDS, figures)
+            draw(store, results, problem, DRAWN, SEEDS)
 
 
 def main() -> None:
