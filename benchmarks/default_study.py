@@ -5,7 +5,8 @@
     python benchmarks/default_study.py report --store default.db --part twins --part large
 
 The last one writes the tables and runs of these parts only, to `results/default_study_<name>.md`
-and `_runs.csv` (`--name`, by default the parts' names joined by `-`), and touches no other page.
+and `_runs.csv` (`--name`, by default the parts' names joined by `-`), and of the other pages nothing
+but the sentence on the part `twins` in `docs/ace.md`.
 
 Parts (`--part`, several allowed): `imf` (IMF1-10 and shifted twins, 30 variables, 5,000
 evaluations), `nulls` (ACE without one of its parts, there), `imf100` (originals with 100 variables,
@@ -54,6 +55,7 @@ from evogen.problems import get_problem
 from evogen.visualization import plot_shares, save_figure
 
 POP_SIZE, SEEDS = 100, 11
+PAGE = ROOT / "docs" / "ace.md"
 
 INTRODUCTION = """# The default algorithm: all tables
 
@@ -183,6 +185,13 @@ def beside_nsga2(parts: Sequence[Results]) -> tuple[str, str]:
     return markdown(["problem", "ACE", "NSGA-II", "NSGA-II / ACE"], lines), sentence
 
 
+def about_twins(twins: Results) -> str:
+    """A sentence that counts, and names what is lost."""
+    _, sentence = beside_nsga2([twins])
+    lost = [label for label in twins.rows if our_mark(twins, label, "nsga2") == "-"]
+    return f"{sentence} Worse: {', '.join(lost)}." if lost else sentence
+
+
 def tables(results: Results, title: str) -> list[str]:
     """All indicators of a part, originals and twins apart."""
     sections = [f"## {title}\n"]
@@ -226,24 +235,29 @@ def write_tables(store: Store, parts: Mapping[str, Results], name: str, how: str
     write_runs(parts, RESULTS / runs)
 
 
+def fill_twins(parts: Mapping[str, Results]) -> None:
+    """Write the sentence on the twins in `docs/ace.md`, if they are among the parts."""
+    if "twins" in parts and parts["twins"].rows:
+        fill(PAGE, "twins", about_twins(parts["twins"]), __file__)
+
+
 def fill_pages(parts: Mapping[str, Results]) -> None:
     """Write the summaries in `docs/ace.md` and the README; needs all parts."""
-    page = ROOT / "docs" / "ace.md"
     imf = parts["imf"]
     table, sentence = against_the_best(imf)
     plain = [a for a in imf.algorithms if a != "rbf-nsga2"]
     without = Results(imf.rows, plain, "ace", imf.done, imf.failed)
     told = against_the_best(without)[1].replace("Against", "against", 1)
     sentence += f" Without the surrogate-assisted `rbf-nsga2`, {told}"
-    for place in (page, ROOT / "README.md"):
+    for place in (PAGE, ROOT / "README.md"):
         fill(place, "imf", f"{sentence}\n\n{table}".rstrip(), __file__)
     suites = [parts[name] for name in SUITE_PARTS if parts[name].rows]
     table, sentence = beside_nsga2(suites)
-    fill(page, "suites", f"{sentence}\n\n{table}".rstrip(), __file__)
+    fill(PAGE, "suites", f"{sentence}\n\n{table}".rstrip(), __file__)
     nulls = select(parts["nulls"], "original", list(NULLS), "ace")
     twins = select(parts["nulls"], "shifted", list(NULLS), "ace")
     both = [to_markdown(indicator_table(part, "igd")) for part in (nulls, twins) if part.rows]
-    fill(page, "nulls", "\n".join(both).rstrip(), __file__)
+    fill(PAGE, "nulls", "\n".join(both).rstrip(), __file__)
 
 
 def report(path: Path) -> None:
@@ -253,6 +267,7 @@ def report(path: Path) -> None:
         parts = {name: finished(store, path, name) for name in PARTS}
         write_tables(store, parts, "default_study", "report")
         fill_pages(parts)
+        fill_twins(parts)
         for problem in ("imf1", "imf2", "imf4-shifted"):
             draw(store, parts["imf"], problem, DRAWN, SEEDS, prefix="ace-")
     for problem in ("imf1-shifted", "zdt4"):
@@ -265,6 +280,7 @@ def report_parts(path: Path, names: Sequence[str], suffix: str) -> None:
         parts = {name: finished(store, path, name) for name in names}
         how = " ".join(["report", *(f"--part {name}" for name in names)])
         write_tables(store, parts, f"default_study_{suffix}", how)
+        fill_twins(parts)
 
 
 def main() -> None:
