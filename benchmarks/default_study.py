@@ -5,8 +5,8 @@
     python benchmarks/default_study.py report --store default.db --part twins --part large
 
 The last one writes the tables and runs of these parts only, to `results/default_study_<name>.md`
-and `_runs.csv` (`--name`, by default the parts' names joined by `-`), and of the other pages nothing
-but the sentence on the part `twins` in `docs/ace.md`.
+and `_runs.csv` (`--name`, by default the parts' names joined by `-`). Of other pages it touches
+nothing but the sentence on the part `twins` in `docs/ace.md`.
 
 Parts (`--part`, several allowed): `imf` (IMF1-10 and shifted twins, 30 variables, 5,000
 evaluations), `nulls` (ACE without one of its parts, there), `imf100` (originals with 100 variables,
