@@ -1,6 +1,6 @@
 """Whether every generative model does what its paper promises, measured by training it.
 
-    python benchmarks/model_criteria.py run --jobs 2     # about ... CPU hours; resumes
+    python benchmarks/model_criteria.py run --jobs 2     # about 2.3 CPU hours; resumes
     python benchmarks/model_criteria.py report           # docs/model_criteria.md
 
 `run --model VQVAE` or `run --criterion NAME` does a part, `--seeds N` fewer seeds, `--again`
