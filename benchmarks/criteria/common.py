@@ -25,7 +25,7 @@ class Criterion:
         broken: Seed to figures of a broken variant, which must miss the target; or None.
         broken_what: What is broken there: "KL term forgotten".
         also: Bounds on the other figures that must hold together with the main one, key to
-            (least, most); no single number is honest alone.
+            (least, most), None for no bound; no single number is honest alone.
         n_seeds: Seeds 1 .. n_seeds, whose median counts.
     """
 
@@ -39,7 +39,7 @@ class Criterion:
     reference: str = ""
     broken: Callable[[int], Figures] | None = None
     broken_what: str = ""
-    also: dict[str, tuple[float, float]] = field(default_factory=dict)
+    also: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
     n_seeds: int = 5
 
     def __post_init__(self) -> None:
@@ -52,9 +52,8 @@ class Criterion:
         bounds = [("<=", self.at_most), (">=", self.at_least)]
         words = [f"{sign} {bound:g}" for sign, bound in bounds if bound is not None]
         for key, (low, high) in self.also.items():
-            # Bounds that only say what kind of number it is are not worth a word.
-            words += [f"{key} >= {low:g}"] if low > 0 else []
-            words += [f"{key} <= {high:g}"] if high < 1e9 and (low <= 0 or high != 1) else []
+            words += [f"{key} >= {low:g}"] if low is not None else []
+            words += [f"{key} <= {high:g}"] if high is not None else []
         return ", ".join(words)
 
     def passes(self, figures: Figures) -> bool:
