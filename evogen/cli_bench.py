@@ -93,6 +93,11 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
         "--memory-limit", metavar="SIZE", help="for a worker process, e.g. 2GB (default: none)"
     )
     parser.add_argument(
+        "--order",
+        help="cost: cells that take longest first; seeds: seed by seed, so that a stop leaves "
+        "whole seeds (default: cost)",
+    )
+    parser.add_argument(
         "--retry-failed",
         action="store_true",
         default=None,
@@ -158,6 +163,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         address=args.address,
         time_limit=args.time_limit,
         memory_limit=args.memory_limit,
+        order=args.order,
         retry_failed=args.retry_failed,
         baseline=args.baseline,
         report=args.report,

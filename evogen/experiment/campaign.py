@@ -31,6 +31,9 @@ TWIN_SEED = 1
 
 TWIN_SUFFIX = "-shifted"
 
+#: In which order the cells of a campaign are run; see `Campaign.run`.
+ORDERS = ("cost", "seeds")
+
 
 @dataclass
 class Summary:
@@ -136,6 +139,7 @@ class Campaign:
         address: str | None = None,
         time_limit: float | None = None,
         memory_limit: int | str | None = None,
+        order: str = "cost",
         progress: bool = True,
         retry_failed: bool = False,
     ) -> Summary:
@@ -155,6 +159,9 @@ class Campaign:
             time_limit: Seconds that a cell may take.
             memory_limit: Memory that a worker process may have (`limited_memory`): bytes, or a text
                 like `"2 GB"`. Linux only.
+            order: `"cost"` begins with the cells known to take longest, which is over soonest;
+                `"seeds"` goes seed by seed (within one by cost), so that what a stop leaves is
+                whole seeds but for the last ones begun (`whole_seeds`). Results are the same.
             progress: Show a bar over the cells with the time left.
             retry_failed: Run cells again that the store holds as failed.
 
@@ -165,6 +172,7 @@ class Campaign:
             StoreError: The store cannot be used.
         """
         settings = EngineSettings(engine, jobs, address, time_limit, memory_limit)
+        check_order(order)
         opened = settings.open() if jobs != 0 else None
         start = time.monotonic()
         with Store(self.store) as store:
@@ -172,7 +180,7 @@ class Campaign:
             store.remember_order("algorithm", [spec.label for spec in self.algorithms])
             n_remeasured = sum(keep_front(store, spec, self.pop_size) for spec in self.problems)
             skipped = self._skipped(store, retry_failed)
-            queue = _Queue([cell for cell in self.cells if cell.key not in skipped])
+            queue = _Queue([cell for cell in self.cells if cell.key not in skipped], order)
             summary = Summary(len(self.cells), len(skipped), n_remeasured=n_remeasured)
             with Bar("cells", len(self.cells), visible=progress) as bar:
                 bar.show(len(skipped), "", None)
@@ -238,13 +246,16 @@ class _Queue:
     """Cells to run: first one of each kind, then those known to take longest.
 
     Long cells late would leave the other workers idle at the end; how long a kind (a problem with
-    an algorithm) takes is known from its cells that have finished.
+    an algorithm) takes is known from its cells that have finished. With the order `"seeds"` that
+    holds among the cells of a seed, and no cell comes before those of an earlier seed.
     """
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        self._waiting: dict[str, deque[Cell]] = {}
+    def __init__(self, cells: Sequence[Cell], order: str = "cost") -> None:
+        groups: dict[int | None, dict[str, deque[Cell]]] = {}
         for cell in cells:
-            self._waiting.setdefault(_kind(cell), deque()).append(cell)
+            group = groups.setdefault(cell.seed if order == "seeds" else None, {})
+            group.setdefault(_kind(cell), deque()).append(cell)
+        self._waiting = deque(groups.values())
         self._n_running = 0
         self._most_running = 0
         self._begun: set[str] = set()
@@ -257,11 +268,14 @@ class _Queue:
         """The next cell, None when there is none left."""
         if not self._waiting:
             return None
+        group = self._waiting[0]
         # `max` takes the first of equals.
-        kind = max(self._waiting, key=self._urgency)
-        cell = self._waiting[kind].popleft()
-        if not self._waiting[kind]:
-            del self._waiting[kind]
+        kind = max(group, key=self._urgency)
+        cell = group[kind].popleft()
+        if not group[kind]:
+            del group[kind]
+        if not group:
+            self._waiting.popleft()
         self._begun.add(kind)
         self._n_running += 1
         self._most_running = max(self._most_running, self._n_running)
@@ -280,7 +294,9 @@ class _Queue:
             return None
         typical = sum(total for total, _ in self._measured.values()) / count
         waiting = sum(
-            len(cells) * (self._expected(kind) or typical) for kind, cells in self._waiting.items()
+            len(cells) * (self._expected(kind) or typical)
+            for group in self._waiting
+            for kind, cells in group.items()
         )
         # Cells in the workers are half done on average.
         return (waiting + self._n_running * typical / 2) / self._most_running
@@ -334,6 +350,16 @@ def _positive(name: str, value: Any, *, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{name}={value} must be at least {least}")
     return value
+
+
+def check_order(order: Any) -> None:
+    """Refuse what is no order of cells.
+
+    Raises:
+        ValueError: It is none of `ORDERS`.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"order={order!r} must be one of {', '.join(ORDERS)}")
 
 
 def _check_seconds(seconds: Any) -> float | None:

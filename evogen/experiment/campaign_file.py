@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from evogen.experiment.campaign import Campaign, twin_settings
+from evogen.experiment.campaign import ORDERS, Campaign, check_order, twin_settings
 from evogen.experiment.cells import Spec
 from evogen.experiment.engines import ENGINES, EngineSettings
 from evogen.experiment.lookup import resolve_problems
@@ -51,6 +51,7 @@ n_eval = 5000                  # evaluations, never exceeded
 # address = "tcp://host:8786"  # of a running cluster; started on this machine by default
 # time_limit = 600.0           # seconds; a cell that takes longer is stopped and marked as failed
 # memory_limit = "2 GB"        # of a worker process
+# order = "cost"               # long cells first, or "seeds": seed by seed, for a stop on the way
 # retry_failed = true          # run cells again that have failed before
 """
 
@@ -81,6 +82,7 @@ _KINDS: dict[str, dict[str, tuple[Any, str]]] = {
         "address": (str, "a text"),
         "time_limit": (_NUMBER, "a number of seconds"),
         "memory_limit": ((int, str), "a number of bytes or a text like '2 GB'"),
+        "order": (str, f"one of {', '.join(ORDERS)}"),
         "retry_failed": (bool, "true or false"),
     },
     "entry": {
@@ -122,6 +124,7 @@ class Plan:
     address: str | None = None
     time_limit: float | None = None
     memory_limit: int | str | None = None
+    order: str = "cost"
     retry_failed: bool = False
 
     def changed(self, **given: Any) -> Plan:
@@ -136,6 +139,7 @@ class Plan:
         """
         try:
             self.engine_settings()
+            check_order(self.order)
             campaign = Campaign(
                 [spec for entry in self.problems for spec in self._problems(entry)],
                 [self._spec("algorithms", entry) for entry in self.algorithms],
@@ -164,8 +168,8 @@ class Plan:
 
     def run_settings(self) -> dict[str, Any]:
         """Arguments for `Campaign.run`."""
-        names = ("jobs", "engine", "address", "time_limit", "memory_limit", "retry_failed")
-        return {name: getattr(self, name) for name in names}
+        names = ("jobs", "engine", "address", "time_limit", "memory_limit", "order")
+        return {name: getattr(self, name) for name in (*names, "retry_failed")}
 
     def _problems(self, entry: str | Mapping[str, Any]) -> list[Spec]:
         """What an entry stands for: one problem, or those of a suite."""
@@ -289,5 +293,5 @@ def _hint(name: str, kind: str) -> str:
             if part != kind and name in _KINDS[part]:
                 place = f"in [{part}]" if part else "above the tables"
                 return f"it belongs {place}"
-    near = difflib.get_close_matches(name, _KINDS[kind], n=1)
+    near = difflib.get_close_matches(name, _KINDS[kind], n=1, cutoff=0.7)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(_KINDS[kind])}"

@@ -181,6 +181,40 @@ def test_one_cell_of_each_kind_comes_first_and_then_the_longest():
     assert order == [("y", 2), ("y", 3), ("x", 2), ("x", 3)]
 
 
+def test_seed_by_seed_the_longest_cells_of_a_seed_come_first():
+    cells = [
+        Cell(Spec(p, p), Spec("a", "a"), seed, 10, 100) for seed in (5, 1, 2) for p in ("x", "y")
+    ]
+    queue = campaign_module._Queue(cells, "seeds")
+    order = []
+    while (cell := queue.pop()) is not None:
+        order.append((cell.problem.label, cell.seed))
+        queue.measured(cell, {"x": 1.0, "y": 9.0}[cell.problem.label])
+        if len(order) == 2:
+            assert queue.seconds_left() == pytest.approx(2 * (9 + 1))
+    assert order == [("x", 5), ("y", 5), ("y", 1), ("x", 1), ("y", 2), ("x", 2)]
+
+
+def test_a_campaign_seed_by_seed(small, monkeypatch):
+    run, save = [], Store.save
+
+    def noting(store, cell, outcome):
+        run.append(cell.seed)
+        save(store, cell, outcome)
+
+    monkeypatch.setattr(Store, "save", noting)
+    campaign = small(["zdt1"], seeds=[4, 1, 2])
+    campaign.run(jobs=0, progress=False, order="seeds")
+    assert run == [4, 4, 1, 1, 2, 2]
+
+
+def test_an_unknown_order_is_refused_before_anything_runs(small):
+    campaign = small()
+    with pytest.raises(ValueError, match="order='seed' must be one of cost, seeds"):
+        campaign.run(jobs=0, progress=False, order="seed")
+    assert not campaign.store.exists()
+
+
 def test_the_bar_counts_cells_and_names_failures(small, parts, capsys):
     small([Spec("bad", parts.Raising), "zdt1"], ["nsga2"], seeds=1).run(jobs=0, progress=True)
     text = capsys.readouterr().err

@@ -68,6 +68,7 @@ def test_everything_that_the_example_mentions_is_known(write):
     plan = read_plan(write("\n".join(lines)))
     assert (plan.engine, plan.time_limit, plan.memory_limit) == ("local", 600.0, "2 GB")
     assert plan.retry_failed
+    assert plan.order == "cost"
     assert plan.target == {"igd": 0.01}
 
 
@@ -134,6 +135,7 @@ def test_a_wrong_file_is_refused_by_file_and_key(write, text, error, words):
         (MINIMAL.replace("zdt1", "zdt11"), ValueError, r"campaign\.toml: .*zdt1"),
         (MINIMAL + "baseline = 'spea2'", ValueError, "baseline='spea2' is not among nsga2"),
         (MINIMAL + "[run]\nengine = 'spark'", ValueError, "engine='spark' must be one of local"),
+        (MINIMAL + "[run]\norder = 'seed'", ValueError, "order='seed' must be one of cost, seeds"),
         (MINIMAL + "[run]\nmemory_limit = '2 apples'", ValueError, "memory_limit='2 apples'"),
         (MINIMAL + "[budget]\ntarget = { gd = 1 }", ValueError, "'gd' is unknown"),
         (
@@ -167,7 +169,7 @@ def test_bench_takes_a_file_and_flags_go_before_it(write, capsys, tmp_path, monk
     assert "4 cells: 4 run, 0 in the store before" in out
     code, out, _ = run(capsys, "bench", path, "-q", "--seeds", "1,3", "--store", "other.db")
     assert "8 cells: 8 run" in out
-    code, out, _ = run(capsys, "bench", path, "-q")
+    code, out, _ = run(capsys, "bench", path, "-q", "--order", "seeds")
     assert "8 cells: 8 run, 0 in the store before" in out
     assert (tmp_path / "other.db").exists()
     with Store(tmp_path / "kept" / "runs.db") as store:
@@ -189,6 +191,7 @@ def test_bench_by_flags_knows_targets_seconds_and_limits(capsys, tmp_path, monke
         (["--target", "igd"], "give NAME=VALUE"),
         (["--time-limit", "5"], "time_limit needs worker processes"),
         (["--engine", "spark"], "engine='spark'"),
+        (["--order", "seed"], "order='seed' must be one of cost, seeds"),
     ):
         code, _, err = run(capsys, *command, *wrong)
         assert code == 2
