@@ -23,7 +23,7 @@ from evogen.experiment.results_file import import_results
 from evogen.experiment.run import minimize
 from evogen.experiment.statistics import Comparison, compare, quartiles, rank_sum
 from evogen.experiment.store import Store, StoredCell, StoreError
-from evogen.experiment.summary import Results, summarize
+from evogen.experiment.summary import Results, summarize, whole_seeds
 from evogen.experiment.tables import (
     Table,
     all_tables,
@@ -67,6 +67,7 @@ __all__ = [
     "to_markdown",
     "to_rich",
     "true_front",
+    "whole_seeds",
     "write_csv",
     "write_report",
     "minimize_multitask",

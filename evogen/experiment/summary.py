@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from evogen.experiment.cells import Cell
 from evogen.experiment.statistics import Comparison, compare, quartiles
 from evogen.experiment.store import Store, StoredCell
 
@@ -151,6 +152,34 @@ def summarize(
         row.front, row.floor = store.front(row.spec, row.pop_size)
     results.baseline = _baseline(results.algorithms, baseline)
     return results
+
+
+def whole_seeds(store: Store, cells: Sequence[Cell]) -> tuple[set[str], int]:
+    """What a campaign that is still under way can be judged by: the seeds that it has finished.
+
+    Args:
+        store: The store.
+        cells: Of the campaign, in its order (`Campaign.cells`).
+
+    Returns:
+        Keys of the cells of the first seeds, up to the one before the first seed of which a cell is
+        missing or has failed (also in one of several tasks), for `keys` of `summarize` and
+        `write_report`; and the number of these seeds. `set()` and 0 where the first seed is not
+        whole.
+
+    Raises:
+        StoreError: The store is damaged.
+    """
+    statuses = store.statuses()
+    by_seed: dict[int, list[str]] = {}
+    for cell in cells:
+        by_seed.setdefault(cell.seed, []).append(cell.key)
+    keys: set[str] = set()
+    for n, of_seed in enumerate(by_seed.values()):
+        if any(statuses.get(key) != "done" for key in of_seed):
+            return keys, n
+        keys.update(of_seed)
+    return keys, len(by_seed)
 
 
 def _baseline(algorithms: Sequence[str], asked: str | None) -> str | None:

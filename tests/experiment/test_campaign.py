@@ -8,7 +8,17 @@ import time
 import numpy as np
 import pytest
 
-from evogen.experiment import Campaign, Cell, Spec, Store, indicators, summarize, to_markdown
+from evogen.experiment import (
+    Campaign,
+    Cell,
+    Outcome,
+    Spec,
+    Store,
+    indicators,
+    summarize,
+    to_markdown,
+    whole_seeds,
+)
 from evogen.experiment import campaign as campaign_module
 from evogen.experiment.tables import indicator_table
 
@@ -206,6 +216,23 @@ def test_a_campaign_seed_by_seed(small, monkeypatch):
     campaign = small(["zdt1"], seeds=[4, 1, 2])
     campaign.run(jobs=0, progress=False, order="seeds")
     assert run == [4, 4, 1, 1, 2, 2]
+
+
+def test_whole_seeds_are_those_before_the_first_with_a_gap(small):
+    campaign = small(["zdt1"], ["nsga2", "gde3"], seeds=[4, 1, 2])
+    with Store(campaign.store) as store:
+        assert whole_seeds(store, campaign.cells) == (set(), 0)
+        for cell in campaign.cells[:3] + campaign.cells[4:]:
+            store.save(cell, Outcome("done", indicators={}, n_obj=2))
+        keys, n_seeds = whole_seeds(store, campaign.cells)
+        assert (keys, n_seeds) == ({cell.key for cell in campaign.cells[:2]}, 1)
+        assert {
+            cell.seed for cells in summarize(store, keys=keys).done.values() for cell in cells
+        } == {4}
+        store.save(campaign.cells[3], Outcome("failed", error="no"))
+        assert whole_seeds(store, campaign.cells)[1] == 1
+        store.save(campaign.cells[3], Outcome("done", indicators={}, n_obj=2))
+        assert whole_seeds(store, campaign.cells) == ({cell.key for cell in campaign.cells}, 3)
 
 
 def test_an_unknown_order_is_refused_before_anything_runs(small):

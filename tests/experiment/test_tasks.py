@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evogen.experiment import Campaign, Spec, Store, run_cell, summarize
+from evogen.experiment import Campaign, Spec, Store, run_cell, summarize, whole_seeds
 from evogen.problems import get_problem
 
 FAST = {"seeds": 2, "n_eval": 600, "pop_size": 20}
@@ -90,6 +90,8 @@ def test_a_task_that_raises_is_a_failed_row_and_the_others_are_kept(tmp_path):
     with Store(made.store) as store:
         status = {cell.problem: (cell.status, cell.error) for cell in store.cells()}
         assert store.statuses() == {made.cells[0].key: "failed"}
+        # The task that was solved does not make the cell a finished one.
+        assert whole_seeds(store, made.cells) == (set(), 0)
     assert status["half T1"][0] == "done"
     assert status["half T2"] == ("failed", "RuntimeError: no licence")
     # Asked to, it is run again, in the place of the old rows.
