@@ -1,0 +1,66 @@
+"""What the studies in `benchmarks` share, and the places of pages that they write."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from common import best_rival, counted, fill, markdown, our_mark
+
+from evogen.experiment import Results
+from evogen.experiment.summary import Row
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+START = re.compile(r"<!-- (.+): written by benchmarks/(.+) -->")
+
+
+@pytest.fixture
+def results():
+    """`ours` is better than `near` and `far` on a, and worse than `near` on b."""
+    igd = {
+        "a": {"ours": 1.0, "near": 2.0, "far": 9.0},
+        "b": {"ours": 3.0, "near": 2.0, "far": 9.0},
+        "c": {"ours": 1.0, "near": 1.0, "far": 9.0},
+    }
+    done = {
+        (row, name): [SimpleNamespace(igd=value + 0.01 * seed) for seed in range(11)]
+        for row, of_row in igd.items()
+        for name, value in of_row.items()
+    }
+    rows = {row: Row(row, None, 100, 1000) for row in igd}
+    return Results(rows, ["ours", "near", "far"], "ours", done)
+
+
+def test_marks_are_told_from_the_side_of_the_baseline(results):
+    assert [best_rival(results, row) for row in results.rows] == ["near"] * 3
+    marks = [our_mark(results, row, "near") for row in results.rows]
+    assert marks == ["+", "-", "="]
+    told = "better than X on 1, no significant difference on 1, worse on 1"
+    assert counted(marks, than=" than X") == told
+    assert counted(["+", "+"]) == "better on 2, no significant difference on 0, worse on 0"
+
+
+def test_a_text_replaces_what_stands_between_its_marks(tmp_path):
+    page = tmp_path / "page.md"
+    start, end = "<!-- it: written by benchmarks/a.py -->", "<!-- end of it -->"
+    page.write_text(f"before\n{start}\nold\n{end}\nafter\n", encoding="utf-8")
+    for text in ("first", markdown(["x", "y"], [["1", "2"]])):
+        fill(page, "it", text, "/somewhere/a.py")
+        expected = f"before\n{start}\n\n{text}\n\n{end}\nafter\n"
+        assert page.read_text(encoding="utf-8") == expected
+    for name, script in (("it", "b.py"), ("that", "a.py")):
+        with pytest.raises(ValueError, match=rf"does not have '<!-- {name}: .*{script}"):
+            fill(page, name, "", script)
+    assert page.read_text(encoding="utf-8") == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_marks_on_pages_are_closed_and_name_a_script_that_fills_them(page):
+    text = page.read_text(encoding="utf-8")
+    starts = START.findall(text)
+    assert text.count(": written by benchmarks/") == len(starts) == text.count("<!-- end of ")
+    for name, script in starts:
+        assert len(re.findall(f"<!-- {name}: ", text)) == 1
+        assert text.index(f"<!-- {name}: ") < text.index(f"<!-- end of {name} -->")
+        assert "fill(" in (ROOT / "benchmarks" / script).read_text(encoding="utf-8")
