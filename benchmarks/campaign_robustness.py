@@ -33,8 +33,15 @@ from typing import Any
 import numpy as np
 from pymoo.core.problem import Problem
 
-from evogen.experiment import Campaign, Spec, Store, engines, indicator_table, summarize
-from evogen.experiment import to_markdown as markdown
+from evogen.experiment import (
+    Campaign,
+    Spec,
+    Store,
+    engines,
+    indicator_table,
+    summarize,
+    to_markdown,
+)
 from evogen.experiment.cells import Cell, Outcome
 from evogen.experiment.pool import WorkerPool
 
@@ -100,7 +107,7 @@ def tables(path: Path) -> str:
     """The tables that a reader would see."""
     with Store(path) as store:
         found = summarize(store)
-        return "\n".join(markdown(indicator_table(found, i)) for i in ("igd", "igd_plus", "hv"))
+        return "\n".join(to_markdown(indicator_table(found, i)) for i in ("igd", "igd_plus", "hv"))
 
 
 class KeeperGone(Exception):
@@ -413,6 +420,9 @@ def main() -> None:
     parser.add_argument("--horizon", type=float, help="kill within so many seconds of a start")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     args = parser.parse_args()
+    modes = args.modes.split(",")
+    if unknown := sorted(set(modes) - set(MODES)):
+        parser.error(f"unknown modes {', '.join(unknown)}; there are {', '.join(MODES)}")
     if args.horizon is not None:
         HORIZON.update(dict.fromkeys(HORIZON, args.horizon))
     # Started here, the forks share it.
@@ -420,7 +430,7 @@ def main() -> None:
         pass
     record = args.out / "campaign_robustness.json"
     found = json.loads(record.read_text()) if record.exists() else {}
-    for mode in args.modes.split(","):
+    for mode in modes:
         how = f"--modes {mode} --kills {args.kills} --seeds {args.seeds} --seed {args.seed}"
         how += f" --horizon {args.horizon:g}" if args.horizon is not None else ""
         command = f"python benchmarks/campaign_robustness.py {how}"
