@@ -45,6 +45,12 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"evogen {__version__}\n"
 
 
+def test_the_package_runs_as_a_module():
+    command = [sys.executable, "-m", "evogen", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"evogen {__version__}\n")
+
+
 @pytest.mark.parametrize(
     ("what", "expected"),
     [
