@@ -23,6 +23,7 @@ from evogen.experiment import (
     read_plan,
     summarize,
     to_markdown,
+    whole_seeds,
     write_report,
 )
 
@@ -38,18 +39,6 @@ seconds were taken while other work ran on the same two cores.
 """
 
 
-def whole_seeds(store: Store) -> tuple[set[str], int]:
-    """Keys of the cells of all seeds that are finished, and how many these are."""
-    cells = read_plan(PLAN).campaign().cells
-    done = {cell.key for cell in store.cells("done")}
-    n_seeds = 0
-    for seed in sorted({cell.seed for cell in cells}):
-        if any(cell.key not in done for cell in cells if cell.seed == seed):
-            break
-        n_seeds = seed
-    return {cell.key for cell in cells if cell.seed <= n_seeds}, n_seeds
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -57,7 +46,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of the report (default: thrown away)")
     args = parser.parse_args()
     with Store(args.store, must_exist=True) as store, tempfile.TemporaryDirectory() as scratch:
-        keys, n_seeds = whole_seeds(store)
+        keys, n_seeds = whole_seeds(store, read_plan(PLAN).campaign().cells)
         out = args.out or Path(scratch)
         written = {path.stem: path for path in write_report(store, out, keys=keys)}
         for name, shown in FIGURES.items():

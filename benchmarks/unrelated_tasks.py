@@ -11,6 +11,7 @@ from typing import Any
 from evogen.problems import get_problem
 
 PAIRS = [("zdt1", "dtlz2"), ("zdt2", "dtlz7"), ("imf1", "imf4"), ("uf1", "uf4"), ("wfg4", "zdt6")]
+NEW_PAIRS = [("zdt3", "dtlz5"), ("zdt4", "uf2"), ("imf2", "wfg2"), ("uf3", "uf7"), ("wfg9", "imf7")]
 
 
 @dataclass(frozen=True)
