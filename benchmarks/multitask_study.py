@@ -9,13 +9,12 @@ installed (`pip install --no-deps ddmtolab`) or `--data FOLDER` is given, otherw
 (`--seeded`), and the tables say so. The first task of CIMS is in MToP's reading.
 
 Parts (`--part`, several allowed): `main` (PACT, the published methods, single-task NSGA-II, and
-what is left of EMT-GS when its GAN is replaced), `gan` (EMT-GS itself, slow), `model` (PACT with a
-generative model as one more transfer, and its null), `unrelated` (pairs of tasks that have nothing
-in common, 50,000 evaluations). PACT was built on the suite with seed 1, and its `power` chosen on
-these pairs and on the suite with seeds 101 to 110; nothing was ever tried on the problems of two
-more parts: `held-out` (CEC19-CPLX and its twins, 100,000 evaluations) and `unrelated-new` (other
-pairs). Interrupted, the same command goes on. The report takes the seeds that all algorithms of a
-part have finished.
+what is left of EMT-GS when its GAN is replaced); with 50,000 evaluations `gan` (EMT-GS itself),
+`model` (PACT with a generative model as one more transfer, and its null) and `unrelated` (pairs of
+tasks that have nothing in common). PACT was built on the suite with seed 1, and its `power` chosen
+on these pairs and on the suite with seeds 101 to 110; nothing was ever tried on the problems of two
+more parts: `held-out` (CEC19-CPLX and its twins) and `unrelated-new` (other pairs). Interrupted,
+the same command goes on. The report takes the seeds that all algorithms of a part have finished.
 """
 
 from __future__ import annotations
@@ -59,7 +58,8 @@ from evogen.experiment.tables import number
 from evogen.problems import get_problem, list_problems
 from evogen.visualization import plot_transfer, save_figure
 
-POP_SIZE, SEEDS, N_EVAL = 100, 11, 200_000
+POP_SIZE, SEEDS = 100, 11
+N_EVAL, SHORT = 200_000, 50_000
 SUITE, HELD_OUT = "cec17-mtmo", "cec19-cplx"
 
 PUBLISHED = ["nsga2", "momfea", "momfea2", "emtet", "emtpd"]
@@ -95,24 +95,24 @@ class Part:
 
 PARTS = {
     "main": Part(["pact", "pact-alone", *PUBLISHED, *NULLS], "PACT, published methods, nulls"),
-    "gan": Part(["pact", "emtgs", "ide", "ide-copy", "ide-half"], "EMT-GS and its nulls"),
-    "model": Part(["pact", "pact-model", "pact-model-copy"], "A generative model in PACT"),
+    "gan": Part(["pact", "emtgs", "ide", "ide-copy", "ide-half"], "EMT-GS and its nulls", SHORT),
+    "model": Part(["pact", "pact-model", "pact-model-copy"], "A generative model in PACT", SHORT),
     "unrelated": Part(
         ["pact", "pact-alone", "momfea", "nsga2"],
         "Tasks with nothing in common",
-        50_000,
+        SHORT,
         pairs=PAIRS,
     ),
     "unrelated-new": Part(
         ["pact", "pact-alone", "momfea", "nsga2"],
         "Other tasks with nothing in common",
-        50_000,
+        SHORT,
         pairs=NEW_PAIRS,
     ),
     "held-out": Part(
         ["pact", "pact-alone", *PUBLISHED, "ide-copy"],
         "A suite that PACT was not built on",
-        100_000,
+        SHORT,
         suite=HELD_OUT,
     ),
 }
