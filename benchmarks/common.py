@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +47,19 @@ def select(results: Results, rows: str, algorithms: Sequence[str], baseline: str
     labels = [label for label in results.rows if label.split()[0].endswith("-shifted") == twin]
     kept = [a for a in kept if any(results.done.get((r, a)) for r in labels)]
     labels = [r for r in labels if any(results.done.get((r, a)) for a in kept)]
+    return restricted(results, labels, kept, baseline if baseline in kept else None)
+
+
+def restricted(
+    results: Results, rows: Collection[str], algorithms: Collection[str], baseline: str | None
+) -> Results:
+    """These rows and algorithms of the results only, in this order."""
     return Results(
-        {label: results.rows[label] for label in labels},
-        kept,
-        baseline if baseline in kept else None,
-        {k: v for k, v in results.done.items() if k[0] in labels and k[1] in kept},
-        {k: v for k, v in results.failed.items() if k[0] in labels and k[1] in kept},
+        {row: results.rows[row] for row in rows},
+        list(algorithms),
+        baseline,
+        {k: v for k, v in results.done.items() if k[0] in rows and k[1] in algorithms},
+        {k: v for k, v in results.failed.items() if k[0] in rows and k[1] in algorithms},
     )
 
 

@@ -34,6 +34,7 @@ from common import (
     fill,
     markdown,
     our_mark,
+    restricted,
     select,
     write_runs,
 )
@@ -141,13 +142,7 @@ def finished(store: Store, path: Path, name: str) -> Results:
         for row in results.rows
         if all(len(results.done.get((row, a), [])) == SEEDS for a in part.algorithms)
     ]
-    return Results(
-        {row: results.rows[row] for row in full},
-        part.algorithms,
-        "ace",
-        {k: v for k, v in results.done.items() if k[0] in full},
-        {k: v for k, v in results.failed.items() if k[0] in full},
-    )
+    return restricted(results, full, part.algorithms, "ace")
 
 
 def against_the_best(results: Results) -> tuple[str, str]:
@@ -246,7 +241,7 @@ def fill_pages(parts: Mapping[str, Results]) -> None:
     imf = parts["imf"]
     table, sentence = against_the_best(imf)
     plain = [a for a in imf.algorithms if a != "rbf-nsga2"]
-    without = Results(imf.rows, plain, "ace", imf.done, imf.failed)
+    without = restricted(imf, imf.rows, plain, "ace")
     told = against_the_best(without)[1].replace("Against", "against", 1)
     sentence += f" Without the surrogate-assisted `rbf-nsga2`, {told}"
     for place in (PAGE, ROOT / "README.md"):

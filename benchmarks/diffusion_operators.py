@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import RESULTS, restricted
 from pymoo.algorithms.soo.nonconvex.de import DE
 from pymoo.core.problem import Problem
 
@@ -41,7 +42,6 @@ from evogen.operators import (
     inject,
 )
 
-RESULTS = Path(__file__).resolve().parent / "results"
 SETTING = {"n_var": 30}
 N_EVAL, POP_SIZE, SEEDS = 5000, 100, 11
 SUITES = ["imf", "imf-shifted"]
@@ -149,20 +149,14 @@ def select(results: Results, part: str, twin: bool) -> Results:
     _, problems, entries = PARTS[part]
     columns = [label_of(entry) for entry in entries]
     columns = [c for c in columns if c in results.algorithms]
-    rows = {
-        label: row
-        for label, row in results.rows.items()
+    rows = [
+        label
+        for label in results.rows
         if label.endswith("-shifted") == twin
         and (problems is SUITES or label in problems)
         and any(results.done.get((label, c)) for c in columns)
-    }
-    return Results(
-        rows,
-        columns,
-        columns[0] if columns else None,
-        {k: v for k, v in results.done.items() if k[0] in rows and k[1] in columns},
-        {k: v for k, v in results.failed.items() if k[0] in rows and k[1] in columns},
-    )
+    ]
+    return restricted(results, rows, columns, columns[0] if columns else None)
 
 
 def columns_of(results: Results) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from common import best_rival, counted, fill, markdown, our_mark
+from common import best_rival, counted, fill, markdown, our_mark, restricted
 
 from evogen.experiment import Results
 from evogen.experiment.summary import Row
@@ -39,6 +39,14 @@ def test_marks_are_told_from_the_side_of_the_baseline(results):
     told = "better than X on 1, no significant difference on 1, worse on 1"
     assert counted(marks, than=" than X") == told
     assert counted(["+", "+"]) == "better on 2, no significant difference on 0, worse on 0"
+
+
+def test_results_are_restricted_to_rows_and_algorithms(results):
+    part = restricted(results, ["b", "a"], ["far", "ours"], "ours")
+    assert list(part.rows) == ["b", "a"]
+    assert (part.algorithms, part.baseline) == (["far", "ours"], "ours")
+    assert set(part.done) == {(row, name) for row in "ab" for name in ("far", "ours")}
+    assert best_rival(part, "b") == "far"
 
 
 def test_a_text_replaces_what_stands_between_its_marks(tmp_path):
