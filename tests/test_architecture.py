@@ -30,7 +30,10 @@ def room_of(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     if parts[0] == "problems":
         return "problems"
-    return "cli" if parts[1] == "cli" else parts[1] if len(parts) > 2 else ""
+    # The command line is the script and the package run as a module.
+    if parts[1] in ("cli", "__main__"):
+        return "cli"
+    return parts[1] if len(parts) > 2 else ""
 
 
 def module_of(path: Path) -> list[str]:
