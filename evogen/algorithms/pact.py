@@ -58,8 +58,9 @@ class PACT(RankedMultitask):
         exploration: Least share of all transfers together, in [0, 0.5].
         floor: Least share of each operator within a task, in [0, 0.5 / number of them].
         decay: Weight of the newest generation in the survival rates, in (0, 1].
-        power: Shares are proportional to survival rates raised to this (> 0). 1 is what the study
-            has; larger is greedier, and loses less where the tasks have nothing in common.
+        power: Shares are proportional to survival rates raised to this (> 0). With 1, what survives
+            half as well is still made half as often, which costs much where the tasks have nothing
+            in common.
         refit_every: Generations between two fits of the model (>= 1).
 
     Attributes:
@@ -86,7 +87,7 @@ class PACT(RankedMultitask):
         exploration: float = 0.04,
         floor: float = 0.02,
         decay: float = 0.1,
-        power: float = 1.0,
+        power: float = 4.0,
         refit_every: int = 5,
     ) -> None:
         super().__init__(pop_size)
