@@ -13,7 +13,7 @@ Show how the population of a run has moved: a film in objective space.
   evogen animate run.db --out run.gif
 
 Two and three objectives are drawn as points, more as parallel coordinates; the true front is behind
-them where it is known. An .mp4 needs the program ffmpeg.
+them where it is known. An .mp4 needs the program ffmpeg, or the extra film.
 """
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,16 @@ LAST = 2.0
 DPI = 110
 
 
+def find_ffmpeg() -> str | None:
+    """The program ffmpeg: the system's, or else the package imageio-ffmpeg's; None without both."""
+    if found := shutil.which("ffmpeg"):
+        return found
+    try:
+        return str(import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    except (ImportError, RuntimeError):  # RuntimeError: a package without the program
+        return None
+
+
 def check_animation_path(path: str | Path) -> Path:
     """The path, if a film can be written there; to be asked before the work.
 
@@ -46,8 +57,11 @@ def check_animation_path(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"{path.name!r} must end in {' or '.join(ENDINGS)}")
-    if path.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
-        raise ValueError(f"{path.name} needs the program ffmpeg, which is not there; use a .gif")
+    if path.suffix.lower() == ".mp4" and find_ffmpeg() is None:
+        raise ValueError(
+            f"{path.name} needs the program ffmpeg, which is not there: "
+            "pip install 'evogen[film]', or use a .gif"
+        )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}")
     return path
@@ -73,7 +87,7 @@ def save_animation(
     Args:
         populations: Objective vectors `(n_g, n_obj)` after each generation, n_obj >= 2; n_g may be
             0, rows that are not finite are left out.
-        path: The file, a `.gif`, or an `.mp4` where ffmpeg is installed.
+        path: The file, a `.gif`, or an `.mp4` where `find_ffmpeg` finds one.
         fronts: The best points of each, drawn on top, or None.
         true_front: `(k, n_obj)`, or None.
         captions: A line for each generation; its number by default.
@@ -310,10 +324,12 @@ def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
 
 
 def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
+    program = find_ffmpeg()
+    assert program is not None  # as `check_animation_path` has seen
     pictures = list(frames)
     pictures += [pictures[-1]] * round(LAST * fps)
     height, width = pictures[0].shape[:2]
-    command = ["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command = [program, "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-", "-an"]
     # Players want even sizes and this pixel format.
     command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white", "-pix_fmt", "yuv420p"]

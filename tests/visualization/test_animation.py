@@ -1,10 +1,12 @@
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from evogen.visualization.animation import closing_limits, save_animation
+from evogen.visualization.animation import closing_limits, find_ffmpeg, save_animation
 
 
 def generations(n_obj, n=6):
@@ -74,10 +76,25 @@ def test_axes_hold_all_that_is_to_come_and_never_open():
             assert (inside >= 0.85).all()
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not there")
-def test_a_film_for_players(tmp_path):
-    path = save_animation(generations(2), tmp_path / "a.mp4")
-    assert path.read_bytes()[4:8] == b"ftyp"
+def test_a_film_for_players_shows_what_the_gif_shows(tmp_path):
+    f = generations(2)
+    film = save_animation(f, tmp_path / "a.mp4", fps=10)
+    assert film.read_bytes()[4:8] == b"ftyp"
+    with Image.open(save_animation(f, tmp_path / "a.gif", fps=10)) as gif:
+        shown = []
+        for frame in range(gif.n_frames):
+            gif.seek(frame)
+            shown.append(np.asarray(gif.convert("RGB"), dtype=float))
+    command = [find_ffmpeg(), "-loglevel", "error", "-i", film, "-f", "rawvideo"]
+    raw = subprocess.run([*command, "-pix_fmt", "rgb24", "-"], capture_output=True, check=True)
+    height, width = (size + size % 2 for size in shown[0].shape[:2])
+    frames = np.frombuffer(raw.stdout, dtype=np.uint8).reshape(-1, height, width, 3)
+    # The last one stays for two seconds.
+    assert len(frames) == len(f) + 20
+    for frame, same in ((0, shown[0]), (len(f) - 1, shown[-1]), (-1, shown[-1])):
+        image = frames[frame, : same.shape[0], : same.shape[1]].astype(float)
+        other = shown[-1] if frame == 0 else shown[0]
+        assert np.abs(image - same).mean() < 0.5 * np.abs(image - other).mean()
 
 
 @pytest.mark.parametrize(
@@ -105,5 +122,7 @@ def test_bad_input_is_refused(tmp_path, change, text):
 
 def test_without_ffmpeg_an_mp4_is_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(ValueError, match="needs the program ffmpeg"):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(ValueError, match=r"needs the program ffmpeg.*evogen\[film\]"):
         save_animation(generations(2), tmp_path / "a.mp4")
+    assert list(tmp_path.iterdir()) == []
