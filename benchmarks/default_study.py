@@ -6,7 +6,7 @@
 
 The last one writes the tables and runs of these parts only, to `results/default_study_<name>.md`
 and `_runs.csv` (`--name`, by default the parts' names joined by `-`). Of other pages it touches
-nothing but the sentence on the part `twins` in `docs/ace.md`.
+nothing but the passages on these parts in `docs/ace.md` (`PASSAGES`).
 
 Parts (`--part`, several allowed): `imf` (IMF1-10 and shifted twins, 30 variables, 5,000
 evaluations), `nulls` (ACE without one of its parts, there), `imf100` (originals with 100 variables,
@@ -106,7 +106,8 @@ PARTS = {
 
 DRAWN = ["nsga2", "immoea", "gmoea", "rbf-nsga2", "ace"]
 
-SUITE_PARTS = ("suites", "large", "twins", "twins-more", "large-twins")
+#: Parts beside NSGA-II with a passage between marks in `docs/ace.md`, and whether it has the table.
+PASSAGES = {"suites": True, "twins": False, "large": True}
 
 
 def campaign(part: Part, store: Path) -> Campaign:
@@ -166,25 +167,27 @@ def against_the_best(results: Results) -> tuple[str, str]:
     return markdown(header, lines), sentence
 
 
-def beside_nsga2(parts: Sequence[Results]) -> tuple[str, str]:
-    """ACE and NSGA-II on the suites, originals and twins, and a sentence that counts."""
+def beside_nsga2(results: Results) -> tuple[str, str]:
+    """ACE and NSGA-II: a table, and sentences that count, name what is lost and tell the cost."""
     lines, marks = [], []
-    for results in parts:
-        for label in results.rows:
-            ours, theirs = (results.median(label, a, "igd") for a in ("ace", "nsga2"))
-            marks.append(our_mark(results, label, "nsga2"))
-            lines.append(
-                [label, f"{number(ours)} {marks[-1]}", number(theirs), f"{theirs / ours:.2f}"]
-            )
-    sentence = f"Of {len(lines)} problems: {counted(marks, than=' than NSGA-II')}."
-    return markdown(["problem", "ACE", "NSGA-II", "NSGA-II / ACE"], lines), sentence
-
-
-def about_twins(twins: Results) -> str:
-    """A sentence that counts, and names what is lost."""
-    _, sentence = beside_nsga2([twins])
-    lost = [label for label in twins.rows if our_mark(twins, label, "nsga2") == "-"]
-    return f"{sentence} Worse: {', '.join(lost)}." if lost else sentence
+    for label, row in results.rows.items():
+        ours, theirs = (results.median(label, a, "igd") for a in ("ace", "nsga2"))
+        marks.append(our_mark(results, label, "nsga2"))
+        lines.append(
+            [label, number(row.floor), f"{number(ours)} {marks[-1]}", number(theirs),
+             f"{theirs / ours:.2f}"]
+        )  # fmt: skip
+    told = f"Of {len(lines)} problems: {counted(marks, than=' than NSGA-II')}."
+    lost = [label for label, mark in zip(results.rows, marks, strict=True) if mark == "-"]
+    if lost:
+        told += f" Worse: {', '.join(lost)}."
+    cost = {
+        a: np.median(np.concatenate([results.values(r, a, "cpu_seconds") for r in results.rows]))
+        for a in ("ace", "nsga2")
+    }
+    told += f" CPU seconds a run (median): ACE {number(cost['ace'])}, "
+    told += f"NSGA-II {number(cost['nsga2'])}."
+    return markdown(["problem", "floor", "ACE", "NSGA-II", "NSGA-II / ACE"], lines), told
 
 
 def tables(results: Results, title: str) -> list[str]:
@@ -230,10 +233,13 @@ def write_tables(store: Store, parts: Mapping[str, Results], name: str, how: str
     write_runs(parts, RESULTS / runs)
 
 
-def fill_twins(parts: Mapping[str, Results]) -> None:
-    """Write the sentence on the twins in `docs/ace.md`, if they are among the parts."""
-    if "twins" in parts and parts["twins"].rows:
-        fill(PAGE, "twins", about_twins(parts["twins"]), __file__)
+def fill_passages(parts: Mapping[str, Results]) -> None:
+    """Write the passages in `docs/ace.md` on those of these parts that have one, and runs."""
+    for name, with_table in PASSAGES.items():
+        if name in parts and parts[name].rows:
+            table, sentences = beside_nsga2(parts[name])
+            text = f"{sentences}\n\n{table}".rstrip() if with_table else sentences
+            fill(PAGE, name, text, __file__)
 
 
 def fill_pages(parts: Mapping[str, Results]) -> None:
@@ -246,9 +252,6 @@ def fill_pages(parts: Mapping[str, Results]) -> None:
     sentence += f" Without the surrogate-assisted `rbf-nsga2`, {told}"
     for place in (PAGE, ROOT / "README.md"):
         fill(place, "imf", f"{sentence}\n\n{table}".rstrip(), __file__)
-    suites = [parts[name] for name in SUITE_PARTS if parts[name].rows]
-    table, sentence = beside_nsga2(suites)
-    fill(PAGE, "suites", f"{sentence}\n\n{table}".rstrip(), __file__)
     nulls = select(parts["nulls"], "original", list(NULLS), "ace")
     twins = select(parts["nulls"], "shifted", list(NULLS), "ace")
     both = [to_markdown(indicator_table(part, "igd")) for part in (nulls, twins) if part.rows]
@@ -262,7 +265,7 @@ def report(path: Path) -> None:
         parts = {name: finished(store, path, name) for name in PARTS}
         write_tables(store, parts, "default_study", "report")
         fill_pages(parts)
-        fill_twins(parts)
+        fill_passages(parts)
         for problem in ("imf1", "imf2", "imf4-shifted"):
             draw(store, parts["imf"], problem, DRAWN, SEEDS, prefix="ace-")
     for problem in ("imf1-shifted", "zdt4"):
@@ -275,7 +278,7 @@ def report_parts(path: Path, names: Sequence[str], suffix: str) -> None:
         parts = {name: finished(store, path, name) for name in names}
         how = " ".join(["report", *(f"--part {name}" for name in names)])
         write_tables(store, parts, f"default_study_{suffix}", how)
-        fill_twins(parts)
+        fill_passages(parts)
 
 
 def main() -> None:
