@@ -98,12 +98,30 @@ def gather(store: Store, results: Results) -> Gathered:
     return Gathered(evidence, targets)
 
 
-def arrays_of(store: Store, cell: StoredCell, name: str) -> dict[str, np.ndarray] | None:
-    """A cell's arrays; None where it has none of that name."""
+def arrays_of(
+    store: Store, cell: StoredCell, name: str, only: Sequence[str] | None = None
+) -> dict[str, np.ndarray] | None:
+    """A cell's arrays (see `Store.arrays`); None where it has none of that name."""
     try:
-        return store.arrays(cell.key, name)
+        return store.arrays(cell.key, name, only)
     except KeyError:
         return None
+
+
+def curves_of(
+    store: Store, cells: Sequence[StoredCell], names: Sequence[str]
+) -> list[tuple[StoredCell, dict[str, np.ndarray]]]:
+    """The cells that have recorded curves, each with `n_eval` and those of the names it has."""
+    found = [(cell, arrays_of(store, cell, "curves", ("n_eval", *names))) for cell in cells]
+    return [(cell, curves) for cell, curves in found if curves and len(curves.get("n_eval", ()))]
+
+
+def front_of(store: Store, cell: StoredCell) -> np.ndarray | None:
+    """Non-dominated feasible objective vectors `(n, n_obj)` of a cell; None where it keeps none."""
+    arrays = arrays_of(store, cell, "result", ("F", "CV"))
+    if arrays is None or "F" not in arrays:
+        return None
+    return nondominated(arrays["F"], arrays.get("CV"))
 
 
 def median_cell(cells: Sequence[StoredCell]) -> StoredCell:
@@ -173,8 +191,7 @@ def _evidence(
     store: Store, cells: Sequence[StoredCell], targets: np.ndarray, n_obj: int | None
 ) -> Evidence:
     found = Evidence()
-    runs = [(c, curves) for c in cells if (curves := arrays_of(store, c, "curves")) is not None]
-    runs = [(c, curves) for c, curves in runs if len(curves.get("n_eval", ()))]
+    runs = curves_of(store, cells, tuple(INDICATORS))
     if runs:
         found.bands = _bands([curves for _, curves in runs])
         found.spent = np.array([c.n_eval or curves["n_eval"][-1] for c, curves in runs], float)
@@ -189,10 +206,9 @@ def _evidence(
     found.median_seed = chosen.seed
     fronts = []
     for cell in cells if n_obj == 2 else [chosen]:
-        arrays = arrays_of(store, cell, "result")
-        if arrays is None or "F" not in arrays:
+        f = front_of(store, cell)
+        if f is None:
             continue
-        f = nondominated(arrays["F"], arrays.get("CV"))
         fronts.append(f)
         if cell is chosen:
             found.front = f

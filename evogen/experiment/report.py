@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from evogen.experiment.evidence import Gathered, arrays_of, gather, median_cell
+from evogen.experiment.evidence import Gathered, curves_of, gather
 from evogen.experiment.html_report import html_report
-from evogen.experiment.indicators import nondominated
 from evogen.experiment.latex import write_latex
 from evogen.experiment.posthoc import Ranking, median_costs, rank_results, win_tie_loss
 from evogen.experiment.profiles import performance_profile, runtime_curve
@@ -22,7 +21,7 @@ from evogen.experiment.report_tables import (
     write_cells_csv,
     write_table_csv,
 )
-from evogen.experiment.store import Store, StoredCell
+from evogen.experiment.store import Store
 from evogen.experiment.summary import Results, Row, summarize
 from evogen.experiment.tables import TITLES, all_tables, to_markdown, write_csv
 from evogen.experiment.targets import prepare_folder
@@ -140,7 +139,7 @@ def _all_figures(
 ) -> list[tuple[str, Any]]:
     figures = []
     for row in results.rows.values():
-        figures += _figures(store, results, row)
+        figures += _figures(store, results, gathered, row)
     for indicator, ranking in rankings.items():
         figure = plot_ranks(
             ranking.mean_ranks,
@@ -185,24 +184,22 @@ def _overall(results: Results, gathered: Gathered) -> list[tuple[str, Any]]:
     return figures
 
 
-def _figures(store: Store, results: Results, row: Row) -> list[tuple[str, Any]]:
+def _figures(store: Store, results: Results, gathered: Gathered, row: Row) -> list[tuple[str, Any]]:
     slug = _slug(row.label)
     figures: list[tuple[str, Any]] = []
     fronts = {}
     for algorithm in results.algorithms:
-        cells = results.done.get((row.label, algorithm), [])
-        if cells:
-            arrays = arrays_of(store, median_cell(cells), "result")
-            if arrays is not None and "F" in arrays:
-                fronts[algorithm] = nondominated(arrays["F"], arrays.get("CV"))
+        found = gathered.evidence.get((row.label, algorithm))
+        if found is not None and found.front is not None:
+            fronts[algorithm] = found.front
     if fronts and row.n_obj is not None and row.n_obj > 1:
         figures.append((f"front-{slug}", plot_fronts(fronts, row.front, title=row.label)))
-    curves = {
-        algorithm: runs
-        for algorithm in results.algorithms
-        if (runs := _curves(store, results.done.get((row.label, algorithm), [])))
-    }
     indicator = "igd" if row.front is not None else "hv"
+    curves = {}
+    for algorithm in results.algorithms:
+        cells = results.done.get((row.label, algorithm), [])
+        if recorded := curves_of(store, cells, (indicator, "share")):
+            curves[algorithm] = [run for _, run in recorded]
     lines = {a: common_grid(runs, indicator) for a, runs in curves.items()}
     if any(np.isfinite(values).any() for _, values in lines.values()):
         figure = plot_convergence(
@@ -245,11 +242,6 @@ def common_grid(runs: Sequence[dict[str, np.ndarray]], name: str) -> tuple[np.nd
         if name in run:
             values[i, at >= 0] = run[name][at[at >= 0]]
     return grid, values
-
-
-def _curves(store: Store, cells: Sequence[StoredCell]) -> list[dict[str, np.ndarray]]:
-    found = [arrays_of(store, cell, "curves") for cell in cells]
-    return [curves for curves in found if curves is not None and len(curves.get("n_eval", ()))]
 
 
 def _varies(shares: np.ndarray) -> bool:

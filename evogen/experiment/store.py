@@ -13,7 +13,7 @@ import json
 import sqlite3
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -283,21 +283,28 @@ class Store:
                     )
                 yield row[:-1]
 
-    def arrays(self, key: str, name: str) -> dict[str, np.ndarray]:
+    def arrays(
+        self, key: str, name: str, only: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Arrays of one cell.
 
         Args:
             key: The cell's key.
             name: `"result"` (X, F, CV, ... of the final population) or `"curves"`.
+            only: Those of them that are wanted, e.g. `("F", "CV")`; reading fewer is faster. What
+                the cell does not have is not in the answer. By default all.
 
         Raises:
             KeyError: The cell has none of that name.
+            TypeError: `only` is one text.
             StoreError: They are damaged.
         """
+        if isinstance(only, str):
+            raise TypeError(f"only={only!r} must be several names, e.g. [{only!r}]")
         row = next(self._rows("arrays", "key = ? AND name = ?", key, name), None)
         if row is None:
             raise KeyError(f"{self.path} holds no {name!r} of the cell {key}")
-        return self._unpack(row[2], f"{name!r} of the cell {key}")
+        return self._unpack(row[2], f"{name!r} of the cell {key}", only)
 
     def blobs(self) -> Iterator[tuple[str, str, bytes]]:
         """Key, name and npz bytes of every stored cell's arrays, sorted."""
@@ -375,9 +382,11 @@ class Store:
             ).fetchone()
         return row is not None
 
-    def _unpack(self, blob: bytes, what: str) -> dict[str, np.ndarray]:
+    def _unpack(
+        self, blob: bytes, what: str, only: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         try:
-            return _unpack(blob)
+            return _unpack(blob, only)
         except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise StoreError(f"{self.path} is damaged: {what} cannot be read ({error})") from error
 
@@ -486,6 +495,6 @@ def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _unpack(blob: bytes) -> dict[str, np.ndarray]:
+def _unpack(blob: bytes, only: Collection[str] | None) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(blob), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        return {name: archive[name] for name in archive.files if only is None or name in only}

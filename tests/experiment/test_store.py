@@ -55,6 +55,18 @@ def test_a_cell_comes_back_as_it_went_in(store):
     assert curves["igd"].tolist() == [1.0, 0.25]
 
 
+def test_only_the_arrays_that_are_wanted_are_read(store):
+    store.save(cell(), outcome(0.25))
+    key = cell().key
+    assert store.arrays(key, "curves", ["igd", "hv"]).keys() == {"igd"}
+    assert store.arrays(key, "curves", only=("igd",))["igd"].tolist() == [1.0, 0.25]
+    assert store.arrays(key, "result", only=()) == {}
+    with pytest.raises(KeyError, match="holds no 'history'"):
+        store.arrays(key, "history", only=["igd"])
+    with pytest.raises(TypeError, match=r"only='igd' must be several names, e.g. \['igd'\]"):
+        store.arrays(key, "curves", only="igd")
+
+
 def test_infinite_indicators_are_kept(store):
     store.save(cell(), outcome(np.inf))
     assert store.cells()[0].igd == np.inf
