@@ -24,7 +24,15 @@ import numpy as np
 from pymoo.core.problem import Problem
 
 from evogen._version import __version__
-from evogen.experiment.state import Givens, Graph, StateError, encode, is_function
+from evogen.experiment.state import (
+    WATCHERS,
+    Givens,
+    Graph,
+    StateError,
+    encode,
+    is_at_or_below,
+    is_function,
+)
 from evogen.experiment.state_reading import decode
 
 FORMAT, VERSION = "evogen-checkpoint", 1
@@ -34,9 +42,6 @@ LARGEST_SHARE = 0.05
 
 #: What may change a result in its last bits.
 PACKAGES = ("pymoo", "moocore", "numpy", "scipy", "torch")
-
-#: What watches a run but does not decide it: only its class must be the same.
-WATCHERS = ("algorithm.callback", "algorithm.display", "algorithm.output", "algorithm.evaluator")
 
 #: What says which problem it is, whatever its class.
 PROBLEM_SETTINGS = ("n_var", "n_obj", "n_ieq_constr", "n_eq_constr", "xl", "xu")
@@ -234,14 +239,14 @@ class Checkpoint:
             for name in dict.fromkeys([*was, *now])
             # What a problem computes when asked may be there or not.
             if was.get(name) != now.get(name)
-            and not (name.startswith(problems) and (name not in was or name not in now))
+            and not (is_at_or_below(name, problems) and (name not in was or name not in now))
         ]
         if differing:
             # What is below something that differs differs as well.
             tops = [
                 name
                 for name in sorted(differing, key=lambda n: (n.count(".") + n.count("["), n))
-                if not any(name.startswith((f"{d}.", f"{d}[")) for d in differing)
+                if not any(d != name and is_at_or_below(name, (d,)) for d in differing)
             ]
             lines = [
                 f"{name} is {was.get(name, 'not there')} in the checkpoint, "
@@ -295,15 +300,13 @@ def _identity(
     found = {name: repr(value) for name, value in settings.items()}
     for n in range(1, len(fresh.nodes)):
         path = fresh.paths(n)
-        if path.startswith("algorithm.random_state") and not is_seeded:
+        if is_at_or_below(path, ("algorithm.random_state",)) and not is_seeded:
             continue
-        is_below = any(path.startswith((f"{w}.", f"{w}[")) for w in WATCHERS)
-        if is_below:
+        if path not in WATCHERS and is_at_or_below(path, WATCHERS):
             continue
         described = _describe(fresh, n, path, givens)
-        if path in WATCHERS:
-            described = {path: described[path]} if path in described else {}
-        found.update(described)
+        # Of what only watches, the class must be the same and nothing else.
+        found.update({path: described[path]} if path in WATCHERS else described)
     return found
 
 

@@ -18,7 +18,7 @@ import collections
 import enum
 import functools
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,8 +34,9 @@ PLAIN = (bool, int, float, str)
 #: Kinds of numpy arrays whose elements are plain bytes.
 PLAIN_KINDS = "biufcUSmM"
 
-#: Where the caller's own objects are kept as they are when they cannot be stored.
-CALLERS = ("algorithm.callback", "algorithm.display", "algorithm.output", "algorithm.evaluator")
+#: What watches a run but does not decide it: the caller's own objects are kept as they are there
+#: when they cannot be stored.
+WATCHERS = ("algorithm.callback", "algorithm.display", "algorithm.output", "algorithm.evaluator")
 
 Node = list[Any]
 
@@ -156,7 +157,7 @@ class _Encoder:
 
     def node(self, n: int, obj: Any) -> Node:
         given = self.givens.paths.get(id(obj))
-        if given in self.givens.opaque:
+        if given is not None and given in self.givens.opaque:
             if not _is_restorable_by_path(obj, given):
                 raise self.refusal(n, obj)
             return ["given", given]
@@ -304,12 +305,17 @@ class _Encoder:
         return ["class", class_name(cls)]
 
 
-def _is_restorable_by_path(obj: Any, path: str | None) -> bool:
+def is_at_or_below(path: str, tops: Iterable[str]) -> bool:
+    """Whether a path leads to one of some objects, or to something that these hold."""
+    return any(path == top or path.startswith((f"{top}.", f"{top}[")) for top in tops)
+
+
+def _is_restorable_by_path(obj: Any, path: str) -> bool:
     """Whether the caller's own object may stand in: it holds nothing that a run changes, or it is
     one of those that watch a run."""
     stateless = (types.ModuleType, types.MethodType, type, Problem)
     is_stateless = isinstance(obj, stateless) or is_function(obj)
-    return is_stateless or str(path).startswith(CALLERS)
+    return is_stateless or is_at_or_below(path, WATCHERS)
 
 
 def is_function(obj: Any) -> bool:

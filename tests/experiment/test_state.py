@@ -236,11 +236,20 @@ def test_what_cannot_be_written_is_named(bad, named):
     assert named in text
 
 
-def test_a_given_object_that_a_run_changes_unseen_is_refused():
-    holder = Holder(rng=random.Random(1))
+@pytest.mark.parametrize("name", ["rng", "callback_rng", "evaluators"])
+def test_a_given_object_that_a_run_changes_unseen_is_refused(name):
+    holder = Holder(**{name: random.Random(1)})
     givens, _ = Givens.of({"algorithm": holder})
-    with pytest.raises(StateError, match=r"algorithm\.rng is a random\.Random"):
+    with pytest.raises(StateError, match=rf"algorithm\.{name} is a random\.Random"):
         encode({"algorithm": holder}, givens)
+
+
+def test_what_watches_a_run_may_hold_what_cannot_be_stored():
+    holder = Holder(callback=Holder(rng=random.Random(1)), evaluator=random.Random(2))
+    givens, _ = Givens.of({"algorithm": holder})
+    graph = encode({"algorithm": holder}, givens)
+    given = [node[1] for node in graph.nodes if node[0] == "given"]
+    assert given == ["algorithm.evaluator", "algorithm.callback.rng"]
 
 
 # -- hostile data ------------------------------------------------------------------------------
