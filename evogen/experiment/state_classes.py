@@ -117,12 +117,21 @@ def find_function(name: str) -> Any:
     module, _, attribute = name.partition(":")
     if not _may_hold_functions(module):
         raise KeyError(name)
-    try:
-        found = vars(importlib.import_module(module))[attribute]
-    except Exception:
-        raise KeyError(name) from None
+    found = _look_up(module, attribute)
     if not _is_own(found):
         raise KeyError(name)
+    return found
+
+
+def _look_up(module: str, path: str) -> Any:
+    """What a module holds under a dotted path; KeyError if it is not there."""
+    try:
+        found: Any = importlib.import_module(module)
+        for part in path.split("."):
+            found = vars(found)[part]
+    except Exception as error:
+        # The name stands in a file that anybody may have written: importing may raise anything.
+        raise KeyError(f"{module}:{path}") from error
     return found
 
 
@@ -168,12 +177,7 @@ class Classes:
         module, _, path = name.partition(":")
         if not _is_within(module, PACKAGES) or _is_within(module, EXCLUDED):
             raise KeyError(name)
-        try:
-            found: Any = importlib.import_module(module)
-            for part in path.split("."):
-                found = vars(found)[part]
-        except Exception:
-            raise KeyError(name) from None
+        found = _look_up(module, path)
         # The module's own class, not one that it has imported from elsewhere.
         if not isinstance(found, type) or (found.__module__, found.__qualname__) != (module, path):
             raise KeyError(name)
