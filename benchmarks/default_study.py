@@ -62,7 +62,7 @@ INTRODUCTION = """# The default algorithm: all tables
 
 Written by `python benchmarks/default_study.py {how}`, the runs by `... run`; population 100, seeds
 1 to 11, twins with offset seed 1. `{runs}` beside this page has every run. Marks:
-Wilcoxon rank-sum against ACE, Holm-corrected over the table: + better than ACE, - worse, = no
+exact Wilcoxon rank-sum against ACE, Holm-corrected over the table: + better than ACE, - worse, = no
 significant difference. Problems whose runs are not complete are left out. CPU seconds were taken
 while other work ran on the same two cores: compare them within a table only.
 """

@@ -53,8 +53,8 @@ INTRODUCTION = """# Results
 Written by `python benchmarks/study.py report`, the runs by `python benchmarks/study.py run`:
 IMF1-10 and their shifted twins (offset seed 1), 30 variables, population 100, 5,000 evaluations,
 seeds 1 to 11. [`study.csv`](../benchmarks/results/study.csv) has quartiles and p-values,
-[`study_runs.csv`](../benchmarks/results/study_runs.csv) every run. Marks: Wilcoxon rank-sum against
-the first column, Holm-corrected over the table. The IMF problems keep one end of
+[`study_runs.csv`](../benchmarks/results/study_runs.csv) every run. Marks: exact Wilcoxon rank-sum
+against the first column, Holm-corrected over the table. The IMF problems keep one end of
 their Pareto set in the lower corner of the box: read the column `...-corner` (all model offspring
 *are* that corner) before the others, and the twins beside the originals.
 
