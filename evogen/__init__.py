@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from evogen._version import __version__
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from evogen.experiment import minimize_multitask as minimize_multitask
 
 __all__ = ["__version__", "minimize", "minimize_multitask"]
+
+# In a checkout, evogen.problems is the folder beside this one. Python in that directory takes this
+# folder for the package, whatever is installed, and would not find it.
+_checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.isfile(os.path.join(_checkout, "problems", "registry.py")):
+    __path__.append(_checkout)
 
 
 def __getattr__(name: str) -> Any:

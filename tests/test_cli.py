@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from evogen import __version__
 from evogen.cli import main
 
+ROOT = Path(__file__).parents[1]
 SMALL = ["--evals", "48", "--pop-size", "12", "--n-var", "4"]
 
 
@@ -43,6 +45,20 @@ def test_version(capsys):
         main(["--version"])
     assert end.value.code == 0
     assert capsys.readouterr().out == f"evogen {__version__}\n"
+
+
+def test_a_checkout_is_whole_where_it_hides_the_installed_package():
+    """As Python sees it in a clone, with the package installed elsewhere or not at all."""
+    code = (
+        "import sys\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'ditable' not in str(f)]\n"
+        f"sys.path[:] = [{str(ROOT)!r}, *(p for p in sys.path if 'ditable' not in p)]\n"
+        "from evogen.problems import get_problem\n"
+        "import evogen.problems\n"
+        "print(get_problem('imf1').n_var, evogen.problems.__file__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"30 {ROOT / 'problems' / '__init__.py'}\n", done.stderr
 
 
 def test_the_package_runs_as_a_module():
