@@ -208,6 +208,7 @@ class ExactBudget:
             self._stop(algorithm, "")
 
     def _next(self, algorithm: Any, evaluator: GuardedEvaluator) -> None:
+        before = algorithm.pop
         infills = algorithm.infill()
         if infills is None:
             algorithm.advance()
@@ -222,6 +223,7 @@ class ExactBudget:
                     f"{n_new} initial points of {type(algorithm).__name__}"
                 )
             if left == 0 or n_new < len(rows) or not takes_any_number(algorithm):
+                algorithm.pop = before  # CMA-ES has put the new points there
                 self._stop(algorithm, f"stopped before a batch of {n_new}")
                 return
             self.n_cut, self.note = n_new - left, f"cut its last batch from {n_new} to {left}"

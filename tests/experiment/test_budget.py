@@ -5,6 +5,7 @@ import pytest
 from pymoo.algorithms.moo.gde3 import GDE3
 from pymoo.algorithms.moo.moead import MOEAD, ParallelMOEAD
 from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.soo.nonconvex.cmaes import CMAES
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 from pymoo.problems.multi import ZDT1
@@ -66,6 +67,15 @@ def test_an_algorithm_that_needs_whole_batches_stops_before_one():
     assert res.message.endswith("stopped before a batch of 10")
     whole = minimize(Counting(), GDE3(pop_size=10), ("n_eval", 30), seed=1)
     assert np.array_equal(res.F, whole.F)
+
+
+def test_a_batch_that_is_left_out_leaves_the_population_that_was_evaluated():
+    # CMA-ES calls its new points the population before they are evaluated.
+    res = minimize(Sphere(n_var=3), CMAES(popsize=8), ("n_eval", 40), seed=1, exact_budget=True)
+    assert res.message.endswith("stopped before a batch of 8")
+    assert 30 < res.n_eval <= 40
+    assert res.pop.get("F").shape == (8, 1)
+    assert res.F[0] == res.algorithm.opt.get("F").min()
 
 
 def test_one_point_a_step_ends_within_a_generation():
