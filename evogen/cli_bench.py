@@ -93,6 +93,12 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
         "--memory-limit", metavar="SIZE", help="for a worker process, e.g. 2GB (default: none)"
     )
     parser.add_argument(
+        "--checkpoint-every",
+        type=positive,
+        metavar="SECONDS",
+        help="write the state of running cells to STORE.running; one that is stopped goes on",
+    )
+    parser.add_argument(
         "--order",
         help="cost: cells that take longest first; seeds: seed by seed, so that a stop leaves "
         "whole seeds (default: cost)",
@@ -163,6 +169,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         address=args.address,
         time_limit=args.time_limit,
         memory_limit=args.memory_limit,
+        checkpoint_every=args.checkpoint_every,
         order=args.order,
         retry_failed=args.retry_failed,
         baseline=args.baseline,

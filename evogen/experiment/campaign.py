@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evogen.experiment.budget import INDICATORS as TARGETS
+from evogen.experiment.cell_checkpoints import CellCheckpoints
 from evogen.experiment.cells import Cell, Outcome, Spec, failure
 from evogen.experiment.checks import check_is_algorithm, check_problem, check_sampling
 from evogen.experiment.engines import CellRunner, Engine, EngineSettings
@@ -139,6 +140,7 @@ class Campaign:
         address: str | None = None,
         time_limit: float | None = None,
         memory_limit: int | str | None = None,
+        checkpoint_every: float | None = None,
         order: str = "cost",
         progress: bool = True,
         retry_failed: bool = False,
@@ -159,6 +161,10 @@ class Campaign:
             time_limit: Seconds that a cell may take.
             memory_limit: Memory that a worker process may have (`limited_memory`): bytes, or a text
                 like `"2 GB"`. Linux only.
+            checkpoint_every: Seconds after which a running cell writes its state, time and again,
+                to a folder beside the store (`runs.db.running`), from which it goes on if it is
+                stopped; its result is the same. None: it begins again. Algorithms that cannot be
+                continued run without. Cluster workers must see the folder.
             order: `"cost"` begins with the cells known to take longest, which is over soonest;
                 `"seeds"` goes seed by seed (within one by cost), so that what a stop leaves is
                 whole seeds but for the last ones begun (`whole_seeds`). Results are the same.
@@ -171,7 +177,9 @@ class Campaign:
             ConnectionError: There is no cluster at the address.
             StoreError: The store cannot be used.
         """
-        settings = EngineSettings(engine, jobs, address, time_limit, memory_limit)
+        every = _check_seconds(checkpoint_every, "checkpoint_every")
+        kept = None if every is None else CellCheckpoints.beside(self.store, every)
+        settings = EngineSettings(engine, jobs, address, time_limit, memory_limit, kept)
         check_order(order)
         opened = settings.open() if jobs != 0 else None
         start = time.monotonic()
@@ -180,17 +188,23 @@ class Campaign:
             store.remember_order("algorithm", [spec.label for spec in self.algorithms])
             n_remeasured = sum(keep_front(store, spec, self.pop_size) for spec in self.problems)
             skipped = self._skipped(store, retry_failed)
+            if kept is not None:  # a campaign may have been killed between storing and this
+                kept.remove(skipped)
             queue = _Queue([cell for cell in self.cells if cell.key not in skipped], order)
             summary = Summary(len(self.cells), len(skipped), n_remeasured=n_remeasured)
             with Bar("cells", len(self.cells), visible=progress) as bar:
                 bar.show(len(skipped), "", None)
-                for cell, outcome in _outcomes(queue, opened):
+                for cell, outcome in _outcomes(queue, opened, kept):
                     store.save(cell, outcome)
+                    if kept is not None and outcome.status == "done":
+                        kept.remove({cell.key})
                     queue.measured(cell, outcome.wall_seconds or 0.0)
                     _count(summary, cell, outcome, bar)
                     n_finished = summary.n_skipped + summary.n_done + len(summary.failed)
                     left = queue.seconds_left()
                     bar.show(n_finished, f"{n_finished}/{len(self.cells)} {cell}", left)
+            if kept is not None:
+                kept.close()
         summary.seconds = time.monotonic() - start
         return summary
 
@@ -314,11 +328,13 @@ def _kind(cell: Cell) -> str:
 
 
 def _outcomes(
-    queue: _Queue, opened: AbstractContextManager[Engine] | None
+    queue: _Queue,
+    opened: AbstractContextManager[Engine] | None,
+    kept: CellCheckpoints | None,
 ) -> Iterator[tuple[Cell, Outcome]]:
     """Run the queue, without an engine in this process; yields each cell as it finishes."""
     if opened is None:
-        runner = CellRunner()
+        runner = CellRunner(checkpoints=kept)
         while (cell := queue.pop()) is not None:
             yield cell, runner(cell)
         return
@@ -362,13 +378,13 @@ def check_order(order: Any) -> None:
         raise ValueError(f"order={order!r} must be one of {', '.join(ORDERS)}")
 
 
-def _check_seconds(seconds: Any) -> float | None:
+def _check_seconds(seconds: Any, name: str = "seconds") -> float | None:
     if seconds is None:
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"seconds={seconds!r} must be a number")
+        raise TypeError(f"{name}={seconds!r} must be a number")
     if not 0 < seconds < float("inf"):
-        raise ValueError(f"seconds={seconds} must be a positive number")
+        raise ValueError(f"{name}={seconds} must be a positive number")
     return float(seconds)
 
 

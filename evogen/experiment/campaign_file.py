@@ -51,6 +51,7 @@ n_eval = 5000                  # evaluations, never exceeded
 # address = "tcp://host:8786"  # of a running cluster; started on this machine by default
 # time_limit = 600.0           # seconds; a cell that takes longer is stopped and marked as failed
 # memory_limit = "2 GB"        # of a worker process
+# checkpoint_every = 60.0      # seconds; a cell that is stopped goes on from there
 # order = "cost"               # long cells first, or "seeds": seed by seed, for a stop on the way
 # retry_failed = true          # run cells again that have failed before
 """
@@ -82,6 +83,7 @@ _KINDS: dict[str, dict[str, tuple[Any, str]]] = {
         "address": (str, "a text"),
         "time_limit": (_NUMBER, "a number of seconds"),
         "memory_limit": ((int, str), "a number of bytes or a text like '2 GB'"),
+        "checkpoint_every": (_NUMBER, "a number of seconds"),
         "order": (str, f"one of {', '.join(ORDERS)}"),
         "retry_failed": (bool, "true or false"),
     },
@@ -124,6 +126,7 @@ class Plan:
     address: str | None = None
     time_limit: float | None = None
     memory_limit: int | str | None = None
+    checkpoint_every: float | None = None
     order: str = "cost"
     retry_failed: bool = False
 
@@ -168,8 +171,8 @@ class Plan:
 
     def run_settings(self) -> dict[str, Any]:
         """Arguments for `Campaign.run`."""
-        names = ("jobs", "engine", "address", "time_limit", "memory_limit", "order")
-        return {name: getattr(self, name) for name in (*names, "retry_failed")}
+        names = ("jobs", "engine", "address", "time_limit", "memory_limit", "checkpoint_every")
+        return {name: getattr(self, name) for name in (*names, "order", "retry_failed")}
 
     def _problems(self, entry: str | Mapping[str, Any]) -> list[Spec]:
         """What an entry stands for: one problem, or those of a suite."""

@@ -20,6 +20,8 @@ import numpy as np
 
 from evogen._version import __version__
 from evogen.experiment.budget import TargetTermination
+from evogen.experiment.cell_checkpoints import CellCheckpoints
+from evogen.experiment.checkpoint import CheckpointError
 from evogen.experiment.indicators import Reference, nondominated
 from evogen.experiment.lookup import get_algorithm, get_multitask_algorithm, get_problem
 from evogen.experiment.memory import peak_memory, reset_peak
@@ -200,6 +202,7 @@ class Outcome:
         n_nonfinite: Evaluations with non-finite values.
         cpu_seconds: Of the run, without measuring indicators.
         wall_seconds: Of the run, with everything.
+        seconds_before: Those of them that the run had taken before it was stopped and continued.
         indicators: Final `igd`, `igd_plus`, `hv` (None where undefined).
         reference: What they were measured against (`Reference.describe`).
         machine: Where it ran and with which versions.
@@ -230,6 +233,7 @@ class Outcome:
     host: str | None = None
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     tasks: list[Outcome] = field(default_factory=list)
+    seconds_before: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -266,12 +270,19 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def run_cell(cell: Cell, *, memory: AbstractContextManager[None] | None = None) -> Outcome:
+def run_cell(
+    cell: Cell,
+    *,
+    memory: AbstractContextManager[None] | None = None,
+    checkpoints: CellCheckpoints | None = None,
+) -> Outcome:
     """Run a cell. Whatever goes wrong in it is returned as a failed outcome, not raised.
 
     Args:
         cell: What to run.
         memory: Is entered for the run, e.g. `evogen.experiment.memory.limited_memory(10**9)`.
+        checkpoints: Where the run keeps its state and takes up that of one that was stopped; it
+            runs without, and says so in a warning, where that is impossible. None for nowhere.
     """
     begin = time.perf_counter()
     reset_peak()
@@ -279,10 +290,12 @@ def run_cell(cell: Cell, *, memory: AbstractContextManager[None] | None = None) 
         warnings.simplefilter("default")
         try:
             with memory or nullcontext():
-                outcome = _run(cell)
+                outcome = _run_kept(cell, checkpoints)
         except Exception as error:
             outcome = failure(error)
-    outcome.wall_seconds = time.perf_counter() - begin
+            if checkpoints is not None:  # it would raise again
+                checkpoints.remove({cell.key})
+    outcome.wall_seconds = time.perf_counter() - begin + outcome.seconds_before
     outcome.warnings = list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
     outcome.machine, outcome.host = describe_machine(), platform.node()
     outcome.peak_memory = peak_memory()
@@ -301,14 +314,31 @@ def failure(error: BaseException) -> Outcome:
     return Outcome("failed", error=summary, traceback=text)
 
 
-def _run(cell: Cell) -> Outcome:
+def _run_kept(cell: Cell, checkpoints: CellCheckpoints | None) -> Outcome:
+    """Run a cell with checkpoints where it can have them."""
+    if checkpoints is not None:
+        try:
+            kept = checkpoints.settings(cell.key)
+        except OSError as error:
+            warnings.warn(f"the cell keeps no checkpoint: {error}", stacklevel=2)
+            return _run(cell, {})
+        try:
+            return _run(cell, kept)
+        except CheckpointError as error:
+            # Its algorithm cannot have any, or the one that is there is damaged or too old.
+            checkpoints.remove({cell.key})
+            warnings.warn(f"the cell keeps no checkpoint: {error}", stacklevel=2)
+    return _run(cell, {})
+
+
+def _run(cell: Cell, kept: Mapping[str, Any]) -> Outcome:
     problem = cell.problem.build_problem()
     algorithm = cell.algorithm.build_algorithm(problem, cell.pop_size)
     if tasks_of(problem) is not None:
-        return _run_tasks(cell, problem, algorithm)
+        return _run_tasks(cell, problem, algorithm, kept)
     reference = Reference.of(problem)
     recorder = Recorder(reference)
-    begin = time.process_time()
+    begin = time.perf_counter()
     res = minimize(
         problem,
         algorithm,
@@ -318,11 +348,12 @@ def _run(cell: Cell) -> Outcome:
         callback=recorder,
         copy_algorithm=False,
         keep_evaluations=False,
+        **kept,
     )
     if not res.algorithm.termination.has_terminated():
         # Ctrl-C: a part of a run is no result of the cell.
         raise KeyboardInterrupt
-    cpu_seconds = time.process_time() - begin - recorder.overhead
+    cpu_seconds, here = recorder.seconds, time.perf_counter() - begin
     if res.n_nonfinite >= res.n_eval:
         raise FloatingPointError(
             f"none of the {res.n_eval} evaluations gave finite objectives and constraints"
@@ -339,11 +370,14 @@ def _run(cell: Cell) -> Outcome:
         indicators=reference.measure(final),
         reference=reference.describe(),
         arrays={"result": _population_arrays(res), "curves": recorder.curves()},
+        seconds_before=max(0.0, res.exec_time - here) if kept else 0.0,
     )
 
 
-def _run_tasks(cell: Cell, problem: Any, algorithm: Any) -> Outcome:
-    run = run_tasks(problem, algorithm, cell.n_eval, cell.seed)
+def _run_tasks(cell: Cell, problem: Any, algorithm: Any, kept: Mapping[str, Any]) -> Outcome:
+    begin = time.perf_counter()
+    run = run_tasks(problem, algorithm, cell.n_eval, cell.seed, **kept)
+    here = time.perf_counter() - begin
     tasks = []
     for reference, recorder, res in zip(run.references, run.recorders, run.results, strict=True):
         outcome = Outcome(
@@ -364,7 +398,12 @@ def _run_tasks(cell: Cell, problem: Any, algorithm: Any) -> Outcome:
             outcome.arrays = {"result": _population_arrays(res), "curves": recorder.curves()}
         tasks.append(outcome)
     gaveup = [task.error for task in tasks if task.status == "failed"]
-    return Outcome("failed" if gaveup else "done", error=gaveup[0] if gaveup else None, tasks=tasks)
+    return Outcome(
+        "failed" if gaveup else "done",
+        error=gaveup[0] if gaveup else None,
+        tasks=tasks,
+        seconds_before=max(0.0, run.wall_seconds - here) if kept else 0.0,
+    )
 
 
 def _population_arrays(res: Any) -> dict[str, np.ndarray]:

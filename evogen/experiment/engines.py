@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from evogen.experiment.cell_checkpoints import CellCheckpoints
 from evogen.experiment.cells import Cell, Outcome, run_cell
 from evogen.experiment.memory import check_memory_limit, limited_memory, n_bytes
 from evogen.experiment.pool import Finished, WorkerPool
@@ -59,18 +60,21 @@ class CellRunner:
         memory_limit: Bytes that the process may have, or None.
         time_limit: Seconds after which the process ends itself, for engines that cannot stop one
             worker and leave the others; None otherwise.
+        checkpoints: Where running cells keep their state, or None.
     """
 
     engine: str = "local"
     memory_limit: int | None = None
     time_limit: float | None = None
+    checkpoints: CellCheckpoints | None = None
 
     def __call__(self, cell: Cell) -> Outcome:
         """The outcome of a cell; what goes wrong in it is part of the outcome."""
         for module in PRELOAD:
             importlib.import_module(module)  # not on the first cell's time
         with _suicide_after(self.time_limit):
-            outcome = run_cell(cell, memory=limited_memory(self.memory_limit))
+            memory = limited_memory(self.memory_limit)
+            outcome = run_cell(cell, memory=memory, checkpoints=self.checkpoints)
         for one in (outcome, *outcome.tasks):
             one.engine = self.engine
         return outcome
@@ -101,6 +105,7 @@ class EngineSettings:
             `"tcp://host:8786"`); by default Ray and Dask are started on this machine.
         time_limit: Seconds of wall time that a cell may take.
         memory_limit: Memory that a worker process may have: bytes, or `"2 GB"`.
+        checkpoints: Where running cells keep their state, or None.
 
     Raises:
         TypeError, ValueError: Says which is impossible and why.
@@ -111,6 +116,7 @@ class EngineSettings:
     address: str | None = None
     time_limit: float | None = None
     memory_limit: int | str | None = None
+    checkpoints: CellCheckpoints | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
@@ -147,7 +153,7 @@ class EngineSettings:
         memory = None if self.memory_limit is None else n_bytes(self.memory_limit)
         if self.engine == "local":
             return WorkerPool(
-                CellRunner("local", memory),
+                CellRunner("local", memory, checkpoints=self.checkpoints),
                 self.jobs or DEFAULT_JOBS,
                 time_limit=self.time_limit,
                 preload=PRELOAD,
@@ -160,7 +166,7 @@ class EngineSettings:
                 f"engine={self.engine!r} needs the package {name}: "
                 f"pip install 'evogen[{self.engine}]'"
             ) from error
-        runner = CellRunner(self.engine, memory, self.time_limit)
+        runner = CellRunner(self.engine, memory, self.time_limit, self.checkpoints)
         jobs = DEFAULT_JOBS if self.jobs is None and self.address is None else self.jobs
         return _cluster(self.engine)(package, runner, jobs, self.address, self.time_limit)
 

@@ -67,6 +67,16 @@ class Recorder(Callback):
         self._generations.append(algorithm.n_iter - 1)
         self.overhead += time.process_time() - begin
 
+    @property
+    def seconds(self) -> float:
+        """CPU seconds since the beginning, without the recorder's own."""
+        return time.process_time() - self._start - self.overhead
+
+    def go_on(self) -> None:
+        """To be called on one that was restored in another process: its clock goes on from now."""
+        spent = self._records[-1][CURVES.index("seconds")] if self._records else 0.0
+        self._start = time.process_time() - spent - self.overhead
+
     def curves(self) -> dict[str, np.ndarray]:
         """What was recorded, one array `(n_records,)` per name.
 

@@ -26,7 +26,7 @@ from evogen.experiment.evaluations import RecordingEvaluator
 from evogen.experiment.history import Generations, GenerationTracker
 from evogen.experiment.lookup import check_algorithm, get_algorithm, get_problem
 from evogen.experiment.progress import RunProgress
-from evogen.experiment.recorder import CURVES, Recorder
+from evogen.experiment.recorder import Recorder
 
 OWN_KEYWORDS = (
     "termination",
@@ -315,11 +315,8 @@ def restart_clocks(algorithm: Any, elapsed: float) -> None:
     """
     if algorithm.start_time is not None:
         algorithm.start_time = time.time() - elapsed
-    callback = algorithm.callback
-    if isinstance(callback, Recorder):
-        seconds = callback.curves()[CURVES[4]]
-        spent = (seconds[-1] if len(seconds) else 0.0) + callback.overhead
-        callback._start = time.process_time() - spent
+    if isinstance(algorithm.callback, Recorder):
+        algorithm.callback.go_on()
 
 
 def _message(algorithm: Any, res: Any, interrupted: bool) -> str:

@@ -36,7 +36,13 @@ PLAIN_KINDS = "biufcUSmM"
 
 #: What watches a run but does not decide it: the caller's own objects are kept as they are there
 #: when they cannot be stored.
-WATCHERS = ("algorithm.callback", "algorithm.display", "algorithm.output", "algorithm.evaluator")
+WATCHERS = (
+    "algorithm.callback",
+    "algorithm.display",
+    "algorithm.output",
+    "algorithm.evaluator",
+    "recorders",
+)
 
 Node = list[Any]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pymoo.core.problem import Problem
 
+from evogen.experiment.checkpoint import Checkpoint
 from evogen.experiment.checks import check_is_algorithm, check_problem
 from evogen.experiment.indicators import Reference
 from evogen.experiment.recorder import Recorder
@@ -41,12 +42,73 @@ class TaskRun:
         references: What each was measured against.
         recorders: Indicators over the evaluations of each.
         cpu_seconds: Of the whole run, without measuring.
+        wall_seconds: Of the whole run, with all that a checkpoint has of it.
     """
 
     results: list[Any]
     references: list[Reference]
     recorders: list[Recorder]
     cpu_seconds: float
+    wall_seconds: float
+
+
+class TaskRecorders:
+    """Records every task of a run; the run's callback.
+
+    Args:
+        references: What each task is measured against.
+
+    Attributes:
+        recorders: One for each task.
+    """
+
+    def __init__(self, references: Sequence[Reference]) -> None:
+        self.recorders = [Recorder(reference) for reference in references]
+        self._start = time.process_time()
+        self._spent = 0.0
+
+    def __call__(self, running: MultitaskAlgorithm) -> None:
+        """Record a generation."""
+        self._record(running, is_last=False)
+
+    def end(self, running: MultitaskAlgorithm) -> None:
+        """Record how the run ended."""
+        self._record(running, is_last=True)
+
+    def _record(self, running: MultitaskAlgorithm, *, is_last: bool) -> None:
+        for state, recorder in zip(running.states, self.recorders, strict=True):
+            view = _view(running, state)
+            if view is None:
+                continue
+            # A generation in which a task rested adds nothing to its curve.
+            recorder.record(view) if is_last else recorder.notify(view)
+        self._spent = self.seconds
+
+    @property
+    def seconds(self) -> float:
+        """CPU seconds since the beginning, without measuring."""
+        return time.process_time() - self._start - sum(r.overhead for r in self.recorders)
+
+    def go_on(self) -> None:
+        """To be called when restored in another process: all clocks go on from now."""
+        overhead = sum(recorder.overhead for recorder in self.recorders)
+        self._start = time.process_time() - self._spent - overhead
+        for recorder in self.recorders:
+            recorder.go_on()
+
+
+class _RecordedCheckpoint(Checkpoint):
+    """The state of a run and of what recorded it."""
+
+    def __init__(self, recorders: TaskRecorders, path: Any, every: Any) -> None:
+        super().__init__(path, every)
+        self._recorders = recorders
+
+    def begin(self, roots: Mapping[str, Any], **given: Any) -> bool:
+        found = super().begin({**roots, "recorders": self._recorders}, **given)
+        if found:
+            self._recorders.go_on()
+        return found
 
 
 def check_tasks(problem: Any, algorithm: Any, n_eval: int) -> None:
@@ -64,7 +126,15 @@ def check_tasks(problem: Any, algorithm: Any, n_eval: int) -> None:
     copy.deepcopy(algorithm).setup(problem, ("n_eval", n_eval), seed=0)
 
 
-def run_tasks(problem: Any, algorithm: MultitaskAlgorithm, n_eval: int, seed: int) -> TaskRun:
+def run_tasks(
+    problem: Any,
+    algorithm: MultitaskAlgorithm,
+    n_eval: int,
+    seed: int,
+    *,
+    checkpoint: Any = None,
+    checkpoint_every: Any = ("seconds", 30),
+) -> TaskRun:
     """Run an algorithm for several tasks and measure every task.
 
     Args:
@@ -72,30 +142,32 @@ def run_tasks(problem: Any, algorithm: MultitaskAlgorithm, n_eval: int, seed: in
         algorithm: New.
         n_eval: Evaluations of all tasks together.
         seed: Of the run.
+        checkpoint: File of the run's state, see `evogen.minimize`.
+        checkpoint_every: As there.
 
     Raises:
         KeyboardInterrupt: A part of a run is no result of a cell.
+        CheckpointError: The checkpoint is damaged, of another run, or cannot be written.
     """
     references = [Reference.of(task) for task in problem.tasks]
-    recorders = [Recorder(reference) for reference in references]
-    begin = time.process_time()
-
-    def record(running: MultitaskAlgorithm, *, last: bool = False) -> None:
-        for state, recorder in zip(running.states, recorders, strict=True):
-            view = _view(running, state)
-            if view is None:
-                continue
-            # A generation in which a task rested adds nothing to its curve.
-            recorder.record(view) if last else recorder.notify(view)
-
+    watching = TaskRecorders(references)
+    file = None
+    if checkpoint is not None:
+        file = _RecordedCheckpoint(watching, checkpoint, checkpoint_every)
     res = minimize_multitask(
-        problem, algorithm, ("n_eval", n_eval), seed=seed, callback=record, copy_algorithm=False
+        problem,
+        algorithm,
+        ("n_eval", n_eval),
+        seed=seed,
+        callback=watching,
+        copy_algorithm=False,
+        checkpoint=file,
     )
     if any(result.message == "interrupted" for result in res.tasks):
         raise KeyboardInterrupt
-    cpu_seconds = time.process_time() - begin - sum(r.overhead for r in recorders)
-    record(res.algorithm, last=True)
-    return TaskRun(res.tasks, references, recorders, cpu_seconds)
+    cpu_seconds = watching.seconds
+    watching.end(res.algorithm)
+    return TaskRun(res.tasks, references, watching.recorders, cpu_seconds, res.exec_time)
 
 
 def _view(running: MultitaskAlgorithm, state: Any) -> Any:
