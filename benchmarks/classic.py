@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from common import RESULTS, ROOT, write_runs
+from common import FIGURES, RESULTS, write_runs
 
 from evogen.experiment import (
     Store,
@@ -28,7 +28,7 @@ from evogen.experiment import (
 )
 
 PLAN = Path(__file__).parent / "classic.toml"
-FIGURES = {"ranks-igd": "campaign-ranks", "runtime": "campaign-runtime"}
+SHOWN = {"ranks-igd": "campaign-ranks", "runtime": "campaign-runtime"}
 
 INTRODUCTION = """# ZDT, DTLZ and IMF1-10, eight algorithms
 
@@ -49,8 +49,8 @@ def main() -> None:
         keys, n_seeds = whole_seeds(store, read_plan(PLAN).campaign().cells)
         out = args.out or Path(scratch)
         written = {path.stem: path for path in write_report(store, out, keys=keys)}
-        for name, shown in FIGURES.items():
-            shutil.copy(written[name], ROOT / "docs" / "figures" / f"{shown}.png")
+        for name, shown in SHOWN.items():
+            shutil.copy(written[name], FIGURES / f"{shown}.png")
         results = summarize(store, keys=keys)
     text = [INTRODUCTION.format(n_seeds=n_seeds), *(to_markdown(t) for t in all_tables(results))]
     (RESULTS / "classic.md").write_text("\n".join(text), encoding="utf-8")

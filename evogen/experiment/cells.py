@@ -338,7 +338,6 @@ def _run(cell: Cell, kept: Mapping[str, Any]) -> Outcome:
         return _run_tasks(cell, problem, algorithm, kept)
     reference = Reference.of(problem)
     recorder = Recorder(reference)
-    begin = time.perf_counter()
     res = minimize(
         problem,
         algorithm,
@@ -353,7 +352,7 @@ def _run(cell: Cell, kept: Mapping[str, Any]) -> Outcome:
     if not res.algorithm.termination.has_terminated():
         # Ctrl-C: a part of a run is no result of the cell.
         raise KeyboardInterrupt
-    cpu_seconds, here = recorder.seconds, time.perf_counter() - begin
+    cpu_seconds = recorder.seconds
     if res.n_nonfinite >= res.n_eval:
         raise FloatingPointError(
             f"none of the {res.n_eval} evaluations gave finite objectives and constraints"
@@ -370,14 +369,12 @@ def _run(cell: Cell, kept: Mapping[str, Any]) -> Outcome:
         indicators=reference.measure(final),
         reference=reference.describe(),
         arrays={"result": _population_arrays(res), "curves": recorder.curves()},
-        seconds_before=max(0.0, res.exec_time - here) if kept else 0.0,
+        seconds_before=res.exec_time_resumed,
     )
 
 
 def _run_tasks(cell: Cell, problem: Any, algorithm: Any, kept: Mapping[str, Any]) -> Outcome:
-    begin = time.perf_counter()
     run = run_tasks(problem, algorithm, cell.n_eval, cell.seed, **kept)
-    here = time.perf_counter() - begin
     tasks = []
     for reference, recorder, res in zip(run.references, run.recorders, run.results, strict=True):
         outcome = Outcome(
@@ -402,7 +399,7 @@ def _run_tasks(cell: Cell, problem: Any, algorithm: Any, kept: Mapping[str, Any]
         "failed" if gaveup else "done",
         error=gaveup[0] if gaveup else None,
         tasks=tasks,
-        seconds_before=max(0.0, run.wall_seconds - here) if kept else 0.0,
+        seconds_before=run.exec_time_resumed,
     )
 
 

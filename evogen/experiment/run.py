@@ -108,7 +108,8 @@ def minimize(
     Returns:
         pymoo `Result`: `X`, `F`, `G`, `H`, `CV`, `opt`, `pop`, `algorithm`, ...; besides pymoo's:
         `success` (ended by its termination with a feasible point), `message`, `n_eval`,
-        `n_eval_resumed` (those of them that were taken over from a checkpoint), `n_nonfinite` and
+        `n_eval_resumed` (those of them that were taken over from a checkpoint),
+        `exec_time_resumed` (the same of the seconds in `exec_time`), `n_nonfinite` and
         `X_nonfinite` (the decision vectors of such rows, in order), `evaluations`,
         `light_history`, and the method `ask` (`evogen.experiment.RunResult`).
 
@@ -288,8 +289,10 @@ class _Running:
             res.evaluations = evaluator.inner.evaluations()
             if self.generations is not None and res.evaluations is not None:
                 res.light_history = self.generations.history(res.evaluations)
+        res.exec_time_resumed = 0.0
         if self.checkpoint is not None:
             res.exec_time = self.checkpoint.seconds()
+            res.exec_time_resumed = self.checkpoint.elapsed
         res.n_eval, res.n_eval_resumed = evaluator.n_eval, self.n_eval_resumed
         res.n_nonfinite = evaluator.n_nonfinite
         res.X_nonfinite = np.array([individual.X for individual in evaluator.nonfinite])

@@ -42,14 +42,14 @@ class TaskRun:
         references: What each was measured against.
         recorders: Indicators over the evaluations of each.
         cpu_seconds: Of the whole run, without measuring.
-        wall_seconds: Of the whole run, with all that a checkpoint has of it.
+        exec_time_resumed: Seconds that the run had taken by its checkpoint.
     """
 
     results: list[Any]
     references: list[Reference]
     recorders: list[Recorder]
     cpu_seconds: float
-    wall_seconds: float
+    exec_time_resumed: float
 
 
 class TaskRecorders:
@@ -167,7 +167,8 @@ def run_tasks(
         raise KeyboardInterrupt
     cpu_seconds = watching.seconds
     watching.end(res.algorithm)
-    return TaskRun(res.tasks, references, watching.recorders, cpu_seconds, res.exec_time)
+    resumed = 0.0 if file is None else file.elapsed
+    return TaskRun(res.tasks, references, watching.recorders, cpu_seconds, resumed)
 
 
 def _view(running: MultitaskAlgorithm, state: Any) -> Any:
