@@ -22,7 +22,7 @@ centre is rewarded. `shift` moves it; `cihs-shifted` and so on are the twins mov
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,10 +45,13 @@ class TaskSet:
     Attributes:
         label: The set's name.
         tasks: Ordinary pymoo problems, each in its own units.
+        descriptors: What each task is known by, `(n_tasks, k)` numbers that belong to the task
+            itself, such as a load or a time; None where there is no such thing.
     """
 
     label: str
     tasks: tuple[Problem, ...]
+    descriptors: np.ndarray | None = field(default=None, compare=False)
 
     def name(self) -> str:
         """The set's name."""

@@ -13,7 +13,7 @@ import pymoo.problems.multi as multi
 import pymoo.problems.single as single
 from pymoo.core.problem import Problem
 
-from . import cec19_mtmo, cec21_mtmo, imf, lsmop, matmo, mmf, mtmo, uf
+from . import cec19_mtmo, cec21_mtmo, families, imf, lsmop, matmo, mmf, mtmo, uf
 from .base import check_integer
 from .competition import TWIN_SHIFT
 from .fronts import offline
@@ -34,6 +34,9 @@ class _Entry:
     factory: Factory
     suite: str | None
     n_tasks: int = 1
+    #: For problems of several tasks: the keyword, and its value, that makes the twin. The tasks
+    #: must move together, or what they have in common would be lost.
+    twin: tuple[str, Any] = ("shift", TWIN_SHIFT)
 
 
 _entries: dict[str, _Entry] = {}
@@ -48,8 +51,8 @@ def get_problem(name: str, **kwargs: Any) -> Any:
     Args:
         name: As in `list_problems()`, in any case; `imf1-shifted` is the shifted twin of `imf1`.
         **kwargs: The problem's own keywords (`n_var`, `n_obj`, ... where it has them); for a twin
-            also `seed` (default 0) and `fold` (`"smooth"`, `"kinked"`, `"plain"`); for a problem of
-            several tasks, which has `shift` instead, see `mtmo`.
+            also `seed` (default 0) and `fold` (`"smooth"`, `"kinked"`, `"plain"`); a problem of
+            several tasks has `shift` instead, see `mtmo`, or `twin_seed`, see `families`.
 
     Returns:
         A pymoo problem; its `pareto_front(n_pareto_points)` never needs the network. For the names
@@ -74,8 +77,8 @@ def get_problem(name: str, **kwargs: Any) -> Any:
     if not twin:
         return factory(**kwargs)
     if entry.n_tasks > 1:
-        # The tasks must move together, or what they have in common would be lost.
-        return factory(**{"shift": TWIN_SHIFT, **kwargs})
+        keyword, value = entry.twin
+        return factory(**{keyword: value, **kwargs})
     own = {k: v for k, v in kwargs.items() if k not in ("seed", "fold")}
     how = {k: v for k, v in kwargs.items() if k in ("seed", "fold")}
     return shifted(factory(**own), **how)
@@ -377,6 +380,8 @@ def _stock() -> None:
     for i, name in enumerate(matmo.NAMES, start=1):
         _entries[name] = _Entry(matmo.factory(i), "cec19-matmo", n_tasks=10)
         _entries[f"{name}-seeded"] = _Entry(matmo.seeded_factory(i), None, n_tasks=10)
+    for i, name in enumerate(families.NAMES, start=1):
+        _entries[name] = _Entry(families.factory(i), "df-family", n_tasks=10, twin=("twin_seed", 0))
 
 
 def _constrained_stock() -> None:

@@ -27,7 +27,7 @@ from evogen.algorithms.registry import get_algorithm, list_algorithms
 from evogen.algorithms.side_by_side import SideBySide
 from evogen.models import GaussianMixture
 from evogen.multitask import MultitaskAlgorithm
-from evogen.operators import Copy
+from evogen.operators import Copy, Family
 
 
 def _inertial(transfer: Callable[[], Any]) -> Callable[..., MultitaskAlgorithm]:
@@ -64,6 +64,16 @@ _ENTRIES: dict[str, tuple[Callable[..., MultitaskAlgorithm], str, tuple[type, ..
     "pact-model-copy": (
         _pact(model=Copy()),
         "null of pact-model: solutions of the task itself",
+        (PACT,),
+    ),
+    "pact-family": (
+        _pact(model=GaussianMixture(n_components=8), examples=Family(), refit_every=1),
+        "PACT with one Gaussian mixture of all tasks of a family, told which is meant",
+        (PACT,),
+    ),
+    "pact-family-untold": (
+        _pact(model=GaussianMixture(n_components=8), examples=Family(told=False), refit_every=1),
+        "null of pact-family: the mixture is not told which task is meant",
         (PACT,),
     ),
     "momfea": (MOMFEA, "MO-MFEA (Gupta et al. 2017)", (MOMFEA,)),

@@ -10,8 +10,10 @@ import numpy as np
 
 from evogen.algorithms.mfea import RankedMultitask
 from evogen.algorithms.portfolio import OPERATORS, TRANSFERS, View
+from evogen.multitask import MultitaskAlgorithm
 from evogen.multitask.state import Points
 from evogen.operators import (
+    AcrossTasks,
     ModelSlot,
     Solutions,
     SurvivalCredit,
@@ -45,16 +47,17 @@ class PACT(RankedMultitask):
 
     Survival is NSGA-II's, but a first front that is too large is thinned out by SPEA2's truncation.
 
-    A generative model is one more transfer: fitted every `refit_every` generations to the task's
-    solutions given the others' (`examples`), it is asked for what their best ones are here. One
-    model per task serves all the others.
+    A generative model is one more transfer, fitted every `refit_every` generations. With
+    `Transfer()` as examples there is one model per task, of the task's solutions given the others',
+    and it is asked for what their best ones are here. With `Family()` there is one model of all
+    tasks' solutions, and it is asked for those that belong to the task's descriptor.
 
     Args:
         pop_size: Size of every task's population.
         operators: Names in `OPERATORS`; one at least.
         transfers: Names in `TRANSFERS`; none for tasks that do not know of each other.
         model: A conditional model, or None.
-        examples: What the model learns from; None for `Transfer()`.
+        examples: What the model learns from: `Transfer()` (also None) or `Family()`.
         exploration: Least share of all transfers together, in [0, 0.5].
         floor: Least share of each operator within a task, in [0, 0.5 / number of them].
         decay: Weight of the newest generation in the survival rates, in (0, 1].
@@ -69,10 +72,11 @@ class PACT(RankedMultitask):
             offspring, `sources` `(n_tasks, n_tasks)`, the share of a task (row) in which its
             transfers take from another (column), and `success` `(n_tasks, n_tasks)`, the average
             share of what came from there that survived; NaN for tasks without a population.
-        slots: The models of the tasks.
+        slots: The models: one per task, or a single one that serves all.
 
     Raises:
-        ValueError: An unknown name or a number out of range.
+        ValueError: An unknown name or a number out of range; in `setup`, tasks that the examples
+            cannot serve.
         TypeError: The model cannot be conditioned, or the examples are none.
     """
 
@@ -83,7 +87,7 @@ class PACT(RankedMultitask):
         operators: Sequence[str] = tuple(OPERATORS),
         transfers: Sequence[str] = tuple(TRANSFERS),
         model: Any = None,
-        examples: Transfer | None = None,
+        examples: AcrossTasks | None = None,
         exploration: float = 0.04,
         floor: float = 0.02,
         decay: float = 0.1,
@@ -110,8 +114,8 @@ class PACT(RankedMultitask):
             raise ValueError(f"power={power!r} must be positive")
         if refit_every < 1:
             raise ValueError(f"refit_every={refit_every!r} must be at least 1")
-        if examples is not None and not isinstance(examples, Transfer):
-            raise TypeError(f"examples={examples!r} must be Transfer(...)")
+        if examples is not None and not isinstance(examples, AcrossTasks):
+            raise TypeError(f"examples={examples!r} must be Transfer(...) or Family(...)")
         if model is not None:
             check_model(model, conditional=True)
         self.operators, self.transfers = tuple(operators), tuple(transfers)
@@ -120,6 +124,16 @@ class PACT(RankedMultitask):
         self.refit_every = refit_every
         last = () if model is None else (MODEL,)
         self.names = [*self.operators, *self.transfers, *last]
+
+    def setup(self, tasks: Any, *args: Any, **kwargs: Any) -> MultitaskAlgorithm:
+        """As `MultitaskAlgorithm.setup`; the examples look at the tasks, to find errors."""
+        super().setup(tasks, *args, **kwargs)
+        assert self.problem is not None
+        self._examples = [copy.deepcopy(self.examples) for _ in self.states]
+        if self.model is not None:
+            for examples in self._examples:
+                examples.begin(self.problem.tasks, self.problem.descriptors)
+        return self
 
     def prepare(self) -> None:
         """Nothing is known yet of what helps."""
@@ -130,8 +144,9 @@ class PACT(RankedMultitask):
         self.credit = [SurvivalCredit(self.names, floor=floors, **how) for _ in range(n)]
         tasks = [str(i) for i in range(n)]
         self.source_credit = [SurvivalCredit(tasks, floor=0.1 / n, **how) for _ in range(n)]
-        self.slots = [ModelSlot(copy.deepcopy(self.model)) for _ in range(n)]
-        self._examples = [copy.deepcopy(self.examples) for _ in range(n)]
+        n_models = 1 if self.examples.one_for_all else n
+        self.slots = [ModelSlot(copy.deepcopy(self.model)) for _ in range(n_models)]
+        self._fitted_at = [0] * n_models
         self._before = self.populations
         self._made = [(np.empty(0, dtype=int),) * 2 for _ in range(n)]
         self.log: list[dict[str, Any]] = []
@@ -198,8 +213,9 @@ class PACT(RankedMultitask):
         return np.minimum(np.searchsorted(np.cumsum(share), at), np.flatnonzero(share > 0)[-1])
 
     def _by_model(self, t: int, n: int) -> np.ndarray:
-        """What the task's model makes of the other tasks' best; of its own where it fails."""
-        slot, examples, rng = self.slots[t], self._examples[t], self.random_state
+        """What the model makes of the other tasks' best; of the task's own where it fails."""
+        which = 0 if self.examples.one_for_all else t
+        slot, examples, rng = self.slots[which], self._examples[t], self.random_state
         known = [self._solutions(k) for k in range(len(self.states))]
         own = known[t]
         points = self.states[t].points
@@ -207,9 +223,11 @@ class PACT(RankedMultitask):
         made = points.u[rng.integers(len(points), size=n)]
         if own is None:
             return made
-        examples.receive(known[:t] + known[t + 1 :])
-        if not slot.fitted or self.n_gen % self.refit_every == 0:
+        examples.receive(known, t)
+        is_due = not slot.fitted or self.n_gen % self.refit_every == 0
+        if is_due and self._fitted_at[which] < self.n_gen:
             slot.fit(examples.training(own), rng)
+            self._fitted_at[which] = self.n_gen
         rows = slot.sample(n, examples.ask(n, own, rng), rng) if slot.fitted else None
         if rows is None or rows.shape[1:] != made.shape[1:]:
             return made

@@ -13,7 +13,7 @@ from pymoo.termination import get_termination
 from evogen.algorithms.registry import get_algorithm
 from evogen.multitask import MultitaskAlgorithm
 from evogen.multitask.state import Points
-from evogen.operators import GenerativeMating, Solutions, Transfer, best_first
+from evogen.operators import AcrossTasks, GenerativeMating, Solutions, best_first
 
 Build = Callable[[Any, int], Algorithm]
 
@@ -22,8 +22,8 @@ class SideBySide(MultitaskAlgorithm):
     """Every task with a pymoo algorithm of its own.
 
     Without more, the tasks do not know of each other: the base line of any multitask method, with
-    any algorithm. A generative mating with `Transfer` examples in it is handed the other tasks'
-    populations every generation:
+    any algorithm. A generative mating with `Transfer` or `Family` examples in it is handed all
+    tasks' populations every generation:
 
         def nsga2(problem, pop_size):
             mating = GenerativeMating(GaussianMixture(), Transfer(), share="adaptive")
@@ -66,6 +66,9 @@ class SideBySide(MultitaskAlgorithm):
         made = self.build(problem, self.pop_size)
         if not isinstance(made, Algorithm):
             raise TypeError(f"build={self.build!r} returned {made!r}, which is no pymoo algorithm")
+        assert self.problem is not None
+        for examples in across(getattr(made, "mating", None)):
+            examples.begin(self.problem.tasks, self.problem.descriptors)
         return made
 
     def prepare(self) -> None:
@@ -100,8 +103,8 @@ class SideBySide(MultitaskAlgorithm):
             algorithm = self.algorithms[number]
             made = Population.empty()
             if algorithm is not None and number in self.alive:
-                for examples in transfers(getattr(algorithm, "mating", None)):
-                    examples.receive(known[:number] + known[number + 1 :])
+                for examples in across(getattr(algorithm, "mating", None)):
+                    examples.receive(known, number)
                 made = algorithm.ask()
             self._made.append(made)
             empty = np.empty((0, self.n_var))
@@ -137,11 +140,11 @@ class SideBySide(MultitaskAlgorithm):
         return Solutions(u, points.f, points.cv) if len(points) >= 2 else None
 
 
-def transfers(mating: Any) -> list[Transfer]:
-    """The `Transfer` examples of a mating and of the matings behind it."""
+def across(mating: Any) -> list[AcrossTasks]:
+    """The examples of a mating, and of the matings behind it, that look at other tasks."""
     found = []
     while isinstance(mating, GenerativeMating):
-        if isinstance(mating.examples, Transfer):
+        if isinstance(mating.examples, AcrossTasks):
             found.append(mating.examples)
         mating = mating.base
     return found

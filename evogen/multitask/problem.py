@@ -22,6 +22,8 @@ class MultitaskProblem:
     Attributes:
         tasks: The problems.
         n_var: D.
+        descriptors: `descriptors` of the object given, if it has any: what each task of a family is
+            known by, `(n_tasks, k)`.
 
     Raises:
         TypeError: A task is no pymoo problem, or its variables are not all real.
@@ -36,6 +38,7 @@ class MultitaskProblem:
             _check_task(number, task)
         self.tasks: list[Problem] = found
         self.n_var = max(task.n_var for task in found)
+        self.descriptors: Any = getattr(tasks, "descriptors", None)
 
     def __len__(self) -> int:
         return len(self.tasks)

@@ -8,6 +8,7 @@ from evogen.operators.critic import RBFCritic
 from evogen.operators.duplicates import HashDuplicateElimination
 from evogen.operators.encoding import BOUNDS, Encoding, repair_to_box
 from evogen.operators.examples import Elites, Examples, Improvement, Inverse, Outcomes, TrainingData
+from evogen.operators.family import Family, FamilySampling
 from evogen.operators.foundfront import FoundFront
 from evogen.operators.inject import check_algorithm, consults_mating, inject
 from evogen.operators.inverse import InverseSampler
@@ -32,7 +33,7 @@ from evogen.operators.survival import (
     spea2_survivors,
     truncate,
 )
-from evogen.operators.transfer import Transfer
+from evogen.operators.transfer import AcrossTasks, Transfer
 from evogen.operators.variation import (
     GenerativeCrossover,
     GenerativeMutation,
@@ -40,6 +41,9 @@ from evogen.operators.variation import (
 )
 
 __all__ = [
+    "AcrossTasks",
+    "Family",
+    "FamilySampling",
     "FoundFront",
     "InverseSampler",
     "Outcomes",

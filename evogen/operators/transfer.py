@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -14,14 +15,43 @@ from evogen.operators.solutions import Solutions
 PAIRINGS = ("objectives", "place")
 
 
-class Transfer(Examples):
+class AcrossTasks(Examples):
+    """Base class of examples that look at several tasks at once.
+
+    Somebody, such as `evogen.algorithms.PACT` or `SideBySide`, must call `begin` before a run and
+    hand over all tasks' solutions every generation (`receive`).
+    """
+
+    conditional = True
+
+    #: Whether all tasks learn from the same rows, so that one model serves all of them.
+    one_for_all = False
+
+    def begin(self, tasks: Sequence[Any], descriptors: Any = None) -> None:
+        """Look at the tasks before a run, and refuse those that cannot be served.
+
+        Args:
+            tasks: pymoo problems.
+            descriptors: What each is known by, `(n_tasks, k)`, or None.
+        """
+
+    def receive(self, known: Sequence[Solutions | None], number: int) -> None:
+        """Take all tasks' solutions of this generation.
+
+        Args:
+            known: In an order that stays the same for the run; None for a task that has none.
+            number: Which of them is the task itself.
+        """
+        raise TypeError(f"{type(self).__name__} must define receive(known, number)")
+
+
+class Transfer(AcrossTasks):
     """The map between tasks: this task's solutions given another task's.
 
     Every solution of this task is paired with one of each other task, which is the condition; the
     model is asked for what the other tasks' best solutions are here. With several other tasks the
-    condition also says which one it is, so that one model serves all of them. Somebody, such as
-    `evogen.algorithms.SideBySide`, must hand over the other tasks' solutions every generation
-    (`receive`); before that the task learns from itself.
+    condition also says which one it is, so that one model serves all of them. Before others'
+    solutions are handed over (`receive`) the task learns from itself.
 
     Args:
         pairing: `"objectives"`: with the solution whose objectives, each task's scaled to the range
@@ -35,8 +65,6 @@ class Transfer(Examples):
         ValueError: An unknown pairing or a negative lag.
     """
 
-    conditional = True
-
     def __init__(self, pairing: str = "objectives", *, lag: int = 0) -> None:
         if pairing not in PAIRINGS:
             raise ValueError(f"pairing={pairing!r} must be one of {', '.join(PAIRINGS)}")
@@ -46,13 +74,9 @@ class Transfer(Examples):
         self.lag = int(lag)
         self._received: deque[list[Solutions | None]] = deque(maxlen=self.lag + 1)
 
-    def receive(self, others: Sequence[Solutions | None]) -> None:
-        """Take the other tasks' solutions of this generation.
-
-        Args:
-            others: In an order that stays the same for the run; None for a task that has none.
-        """
-        self._received.append(list(others))
+    def receive(self, known: Sequence[Solutions | None], number: int) -> None:
+        """Take the other tasks' solutions of this generation; see `AcrossTasks.receive`."""
+        self._received.append([*known[:number], *known[number + 1 :]])
 
     def training(self, solutions: Solutions) -> TrainingData:
         """This task's solutions, conditioned on the others', one block for each other task."""

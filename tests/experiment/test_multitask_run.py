@@ -1,6 +1,7 @@
 """Several tasks, stopped anywhere and continued: bit for bit one run."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,9 +31,10 @@ class Fragile(ZDT1):
 
 def solve(make, path, limit=math.inf, **settings):
     settings = {"seed": 2} | settings
-    tasks = [Fragile(limit), ZDT2(n_var=5)]
+    # Of the same size and with descriptors, for methods that need a family.
+    family = SimpleNamespace(tasks=[Fragile(limit), ZDT2(n_var=4)], descriptors=[0.0, 1.0])
     return minimize_multitask(
-        tasks, make(), ("n_eval", 160), checkpoint=path, checkpoint_every=1, **settings
+        family, make(), ("n_eval", 160), checkpoint=path, checkpoint_every=1, **settings
     )
 
 

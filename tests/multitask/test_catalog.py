@@ -11,10 +11,13 @@ from evogen.problems import get_problem
 @pytest.mark.parametrize("name", list_multitask_algorithms())
 def test_every_name_runs_spends_its_budget_and_repeats(name):
     results = []
+    # Family methods need tasks that come with descriptors.
+    settings = {"n_tasks": 2} if "family" in name else {}
+    tasks = get_problem("df1-family" if settings else "cihs", **settings)
     for _ in range(2):
         algorithm = get_multitask_algorithm(name.upper(), pop_size=10)
         assert algorithm.pop_size == 10
-        results.append(minimize_multitask(get_problem("cihs"), algorithm, ("n_eval", 130), seed=3))
+        results.append(minimize_multitask(tasks, algorithm, ("n_eval", 130), seed=3))
     assert results[0].n_eval == 130
     for first, second in zip(results[0].tasks, results[1].tasks, strict=True):
         np.testing.assert_array_equal(first.X, second.X)

@@ -17,7 +17,7 @@ def line(n, shift=0.0, n_dim=3, seed=0):
 def test_solutions_are_paired_by_where_they_lie_on_their_fronts():
     mine, other = line(21, seed=1), line(21, shift=0.3, n_dim=5, seed=2)
     transfer = Transfer()
-    transfer.receive([other])
+    transfer.receive([None, other], 0)
     data = transfer.training(mine)
     np.testing.assert_array_equal(data.x, mine.u)
     assert data.condition.shape == (21, 5)
@@ -29,7 +29,7 @@ def test_scales_of_objectives_do_not_matter_for_pairs():
     mine, other = line(21, seed=1), line(21, seed=2)
     scaled = Solutions(other.u, 1000.0 * other.f - 50.0, other.cv)
     transfer = Transfer()
-    transfer.receive([scaled])
+    transfer.receive([None, scaled], 0)
     np.testing.assert_allclose(transfer.training(mine).condition, mine.u)
 
 
@@ -39,7 +39,7 @@ def test_tasks_with_other_numbers_of_objectives_are_paired_by_place(pairing):
     rng = np.random.default_rng(3)
     other = Solutions(rng.random((9, 2)), rng.random((9, 3)), np.zeros(9))
     transfer = Transfer(pairing)
-    transfer.receive([other])
+    transfer.receive([None, other], 0)
     data = transfer.training(mine)
     np.testing.assert_array_equal(data.condition[mine.order], other.u[other.order])
 
@@ -47,7 +47,7 @@ def test_tasks_with_other_numbers_of_objectives_are_paired_by_place(pairing):
 def test_several_tasks_share_one_model_and_say_which_they_are():
     mine, second, third = line(7), line(9, n_dim=2, seed=1), line(5, n_dim=4, seed=2)
     transfer = Transfer()
-    transfer.receive([second, third])
+    transfer.receive([None, second, third], 0)
     data = transfer.training(mine)
     assert data.x.shape == (14, 3)
     assert data.condition.shape == (14, 4 + 2)
@@ -64,7 +64,7 @@ def test_asked_for_are_the_others_best_only():
     u = np.linspace(0.0, 1.0, n)[:, None]
     f = np.column_stack([u[:, 0], u[:, 0]])  # the first row dominates all
     transfer = Transfer()
-    transfer.receive([Solutions(u, f, np.zeros(n))])
+    transfer.receive([None, Solutions(u, f, np.zeros(n))], 0)
     asked = transfer.ask(50, line(5), np.random.default_rng(0))
     np.testing.assert_array_equal(asked, 0.0)
 
@@ -72,7 +72,7 @@ def test_asked_for_are_the_others_best_only():
 def test_a_lag_pairs_with_the_past_and_asks_with_the_present():
     transfer = Transfer(lag=2)
     for shift in (0.0, 0.1, 0.2, 0.3):
-        transfer.receive([line(11, shift=shift)])
+        transfer.receive([None, line(11, shift=shift)], 0)
     data = transfer.training(line(11))
     np.testing.assert_allclose(data.condition[:, 1], 0.3)  # two generations ago: 0.2 + 0.1
     asked = transfer.ask(5, line(11), np.random.default_rng(0))
@@ -85,7 +85,7 @@ def test_without_others_a_task_learns_from_itself():
         data = transfer.training(mine)
         np.testing.assert_array_equal(data.x, data.condition)
         assert transfer.ask(4, mine, np.random.default_rng(0)).shape == (4, 3)
-        transfer.receive([None])
+        transfer.receive([None, None], 0)
         assert transfer.training(mine).condition.shape == (6, 3)
         assert transfer.ask(4, mine, np.random.default_rng(0)).shape == (4, 3)
 

@@ -1,0 +1,264 @@
+"""The study of families of tasks in `docs/multitask.md`: a model told which task is meant.
+
+    python benchmarks/family_study.py run --store families.db --jobs 2    # about 1 CPU hour
+    python benchmarks/family_study.py report --store families.db
+
+`df1-family` to `df9-family` and their shifted twins, ten tasks each, seeds 1 to 11. Parts
+(`--part`): `together`, all tasks solved at once, population 50 and 1,000 evaluations for each: PACT
+with one mixture of all tasks' solutions that is told which task is meant, against PACT with plain
+transfers, without any, and with nulls of the model (not told; copies); `longer`, the same with
+4,000 for each; `new`, one more task after ten were solved with 5,000 evaluations each: the IGD of
+100 points before anything is evaluated, proposed by models of the ten, taken over from the nearest
+task, or random; and of NSGA-II that starts from them, after 1,000 evaluations more. Interrupted,
+the same command goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import FIGURES, RESULTS, ROOT, command_line, fill, markdown, write_runs
+from pymoo.algorithms.moo.nsga2 import NSGA2
+
+from evogen import minimize
+from evogen.algorithms import PACT
+from evogen.experiment import (
+    Campaign,
+    Reference,
+    Results,
+    Store,
+    compare,
+    cost_table,
+    minimize_multitask,
+    nondominated,
+    summarize,
+    to_markdown,
+    whole_seeds,
+)
+from evogen.experiment.tables import number
+from evogen.models import DDPM, VAE, GaussianMixture, LocalLinear
+from evogen.operators import FamilySampling
+from evogen.problems import get_problem, list_problems
+from evogen.problems.families import DFTask
+from evogen.problems.shifted import shifted
+from evogen.visualization import plot_fronts, save_figure
+
+SEEDS, POP_SIZE, SUITE, N_TASKS = 11, 50, "df-family", 10
+NULLS = ["pact", "pact-alone", "pact-model-copy", "pact-family-untold"]
+PARTS = {
+    "together": (10_000, ["pact-family", *NULLS, "momfea", "nsga2"]),
+    "longer": (40_000, ["pact-family", "pact", "pact-alone"]),
+}
+
+# One more task: between two solved ones near the first, in the middle, and beyond the last (0.9).
+TIMES = (0.15, 0.55, 1.0)
+SOLVED_WITH, N_NEW, N_MORE = 50_000, 100, 1_000
+MODELS: dict[str, Callable[[], Any]] = {
+    "gaussian": lambda: GaussianMixture(),
+    "mixture": lambda: GaussianMixture(n_components=20),
+    "local-linear": lambda: LocalLinear(n_neighbors=20, noise=0.0),
+    "vae": lambda: VAE(n_steps=1000),
+    "ddpm": lambda: DDPM(n_steps=2000),
+}
+STARTS = [*MODELS, "nearest", "random"]
+
+
+Samples = dict[tuple[str, str], list[float]]
+"""By row and column of a table: one value per seed."""
+
+
+def table(samples: Samples, columns: list[str], baseline: str) -> str:
+    """Medians, the best in bold, marked against the baseline (Holm over the table)."""
+    marks = compare(samples, baseline)
+    rows = []
+    for row in dict.fromkeys(row for row, _ in samples):
+        medians = {column: float(np.median(samples[row, column])) for column in columns}
+        least = min(medians.values())
+        cells = [
+            (f"**{number(value)}**" if value == least else number(value))
+            + ("" if column == baseline else f" {marks[row, column].mark}")
+            for column, value in medians.items()
+        ]
+        rows.append([row, *cells])
+    counts = []
+    for column in columns:
+        found = [marks[row[0], column].mark for row in rows if column != baseline]
+        counts.append(" / ".join(str(found.count(mark)) for mark in "+=-"))
+    counts = ["" if column == baseline else c for column, c in zip(columns, counts, strict=True)]
+    return markdown(["", *columns], [*rows, ["+ / = / -", *counts]]).rstrip()
+
+
+def by_family(results: Results, twins: bool) -> Samples:
+    """Of every family, the mean IGD of its tasks, one value per seed."""
+    found: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (label, algorithm), cells in results.done.items():
+        family = label.split()[0]
+        if family.endswith("-shifted") == twins:
+            for cell in cells:
+                found[family, algorithm][cell.seed].append(np.inf if cell.igd is None else cell.igd)
+    return {
+        key: [float(np.mean(of_seed[seed])) for seed in sorted(of_seed)]
+        for key, of_seed in found.items()
+    }
+
+
+# --- one more task -------------------------------------------------------------------------------
+
+
+def new_task(family: str, time: float) -> Any:
+    """The family's problem at another moment, or its twin."""
+    bare = family.removesuffix("-shifted")
+    task = DFTask(int(bare.removeprefix("df").split("-")[0]), time, 10, f"{bare}-t={time:g}")
+    return task if bare == family else shifted(task, seed=0)
+
+
+def new_tasks(family: str, seed: int) -> list[dict[str, Any]]:
+    """What every start is worth on the new tasks, after one run on the ten."""
+    import torch
+
+    torch.set_num_threads(1)
+    tasks = get_problem(family)
+    solved = minimize_multitask(tasks, PACT(100), ("n_eval", SOLVED_WITH), seed=seed).tasks
+    lines = []
+    for time in TIMES:
+        task = new_task(family, time)
+        reference = Reference.of(task)
+        nearest = int(np.argmin(np.abs(tasks.descriptors[:, 0] - time)))
+        for start in STARTS:
+            rng = np.random.default_rng([seed, STARTS.index(start)])
+            x = rng.uniform(task.xl, task.xu, size=(N_NEW, task.n_var))
+            if start == "nearest":
+                x[: len(solved[nearest].X)] = solved[nearest].X[:N_NEW]
+            elif start in MODELS:
+                sampling = FamilySampling(MODELS[start](), solved, tasks.descriptors, time)
+                x = sampling.do(task, N_NEW, random_state=rng).get("X")
+            algorithm = NSGA2(N_NEW, sampling=x)
+            end = minimize(task, algorithm, ("n_eval", N_NEW + N_MORE), seed=seed)
+            lines.append(
+                {
+                    "family": family, "time": time, "start": start, "seed": seed,
+                    "igd": reference.measure(nondominated(task.evaluate(x)))["igd"],
+                    "later": reference.measure(nondominated(end.F))["igd"],
+                }
+            )  # fmt: skip
+    return lines
+
+
+def kept_lines() -> tuple[Path, list[dict[str, Any]]]:
+    """Where the lines of the new tasks are, and what is there."""
+    path = RESULTS / "family_new_tasks.jsonl"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return path, [json.loads(line) for line in text.splitlines()]
+
+
+def run_new_tasks(jobs: int) -> None:
+    """Whatever is not done yet, seed by seed."""
+    path, lines = kept_lines()
+    done = {(line["family"], line["seed"]) for line in lines}
+    families = [*list_problems(SUITE), *list_problems(f"{SUITE}-shifted")]
+    plan = [(f, s) for s in range(1, SEEDS + 1) for f in families if (f, s) not in done]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for made in pool.map(new_tasks, *zip(*plan, strict=True)) if plan else ():
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line) + "\n" for line in made)
+
+
+def by_start(lines: list[dict[str, Any]], key: str, twins: bool) -> Samples:
+    """What every start is worth on every new task of the originals or the twins."""
+    samples: Samples = defaultdict(list)
+    for line in lines:
+        if line["family"].endswith("-shifted") == twins:
+            samples[f"{line['family']} t={line['time']:g}", line["start"]].append(line[key])
+    return samples
+
+
+# --- report --------------------------------------------------------------------------------------
+
+
+def draw_new_task(family: str, time: float) -> None:
+    """What a model proposes for a task that was never evaluated."""
+    tasks, task = get_problem(family), new_task(family, time)
+    solved = minimize_multitask(tasks, PACT(100), ("n_eval", SOLVED_WITH), seed=1).tasks
+    nearest = int(np.argmin(np.abs(tasks.descriptors[:, 0] - time)))
+    rng = np.random.default_rng(1)
+    sampling = FamilySampling(MODELS["mixture"](), solved, tasks.descriptors, time)
+    x = sampling.do(task, N_NEW, random_state=rng).get("X")
+    fronts = {
+        "nearest task's": nondominated(task.evaluate(solved[nearest].X)),
+        "mixture": nondominated(task.evaluate(x)),
+    }
+    title = f"{task.name()}: proposed before any evaluation"
+    save_figure(plot_fronts(fronts, task.pareto_front(), title=title), FIGURES / "family-new.png")
+
+
+def campaign(name: str, store: Path) -> Campaign:
+    """The cells of a part."""
+    n_eval, algorithms = PARTS[name]
+    problems = [*list_problems(SUITE), *list_problems(f"{SUITE}-shifted")]
+    return Campaign(
+        problems, algorithms, seeds=SEEDS, n_eval=n_eval, pop_size=POP_SIZE, store=store
+    )
+
+
+def report(path: Path) -> None:
+    """Tables, every run as CSV, a figure, and the summaries in `docs/multitask.md`."""
+    page = ROOT / "docs" / "multitask.md"
+    text = ["# Families of tasks: all tables\n\nWritten by `python benchmarks/family_study.py`.\n"]
+    titles = ((False, "Originals"), (True, "Shifted twins"))
+    kept: dict[str, Results] = {}
+    with Store(path, must_exist=True) as store:
+        for name, (n_eval, algorithms) in PARTS.items():
+            keys, n_seeds = whole_seeds(store, campaign(name, path).cells)
+            print(f"{name}: {n_seeds} seeds")
+            if not keys:
+                continue
+            kept[name] = summarize(store, baseline="pact-family", keys=keys)
+            shown = "\n\n".join(
+                f"**{title}**, {n_eval // N_TASKS:,} evaluations for each task, median over "
+                f"{n_seeds} seeds of the tasks' mean IGD:\n\n"
+                + table(by_family(kept[name], twins), algorithms, "pact-family")
+                for twins, title in titles
+            )
+            text += [f"## All tasks at once: {name}\n\n{shown}\n"]
+            text += [to_markdown(cost_table(kept[name]))]
+            fill(page, f"family-{name}", shown, __file__)
+    _, lines = kept_lines()
+    if lines:
+        n_seeds = len({line["seed"] for line in lines})
+        print(f"new: {n_seeds} seeds")
+        for key, when in (("igd", "before any evaluation"), ("later", f"{N_MORE:,} later")):
+            shown = "\n\n".join(
+                f"**{title}**, median IGD over {n_seeds} seeds, {when}:\n\n"
+                + table(by_start(lines, key, twins), STARTS, "nearest")
+                for twins, title in titles
+            )
+            text += [f"## One more task, {when}\n\n{shown}\n"]
+            fill(page, f"family-new-{key}", shown, __file__)
+        draw_new_task("df3-family", 0.55)
+    (RESULTS / "families.md").write_text("\n".join(text), encoding="utf-8")
+    if kept:
+        write_runs(kept, RESULTS / "family_runs.csv")
+
+
+def main() -> None:
+    """Command line."""
+    args = command_line(__doc__, [*PARTS, "new"], store="families.db").parse_args()
+    if args.command == "report":
+        report(args.store)
+        return
+    for name in args.part or ["together", "new", "longer"]:
+        if name == "new":
+            run_new_tasks(args.jobs)
+        else:
+            print(name, campaign(name, args.store).run(jobs=args.jobs, order="seeds"), flush=True)
+
+
+if __name__ == "__main__":
+    main()
