@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import hashlib
 import json
@@ -107,7 +108,8 @@ def run_train(args: argparse.Namespace) -> int:
             for name in (RUN, LOSSES):
                 (folder / name).unlink()
             if is_new:
-                folder.rmdir()
+                with contextlib.suppress(OSError):  # something else lies there: not the error here
+                    folder.rmdir()
         raise
     finally:
         losses.write()

@@ -165,6 +165,5 @@ class DaskEngine:
         with suppress(Exception):
             future.cancel(force=True)
         if self.time_limit is not None and time.monotonic() - begin >= self.time_limit:
-            text = f"stopped after its time limit of {self.time_limit:g} s"
-            return Finished(task, error=TimedOut(text))
+            return Finished(task, error=TimedOut.after(self.time_limit))
         return Finished(task, error=WorkerDied(f"the Dask worker {worker} has gone"))

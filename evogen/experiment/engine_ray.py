@@ -107,8 +107,7 @@ class RayEngine:
             return Finished(task, error=RuntimeError(str(error)))
         except self.ray.exceptions.RayError as error:
             if self.time_limit is not None and time.monotonic() - begin >= self.time_limit:
-                text = f"stopped after its time limit of {self.time_limit:g} s"
-                return Finished(task, error=TimedOut(text))
+                return Finished(task, error=TimedOut.after(self.time_limit))
             return Finished(task, error=WorkerDied(f"{type(error).__name__}: {error}"))
 
 

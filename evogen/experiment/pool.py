@@ -51,6 +51,11 @@ class WorkerDied(Exception):
 class TimedOut(WorkerDied):
     """A worker process was ended because its task took too long."""
 
+    @classmethod
+    def after(cls, seconds: float, more: str = "") -> TimedOut:
+        """With a message that names the limit, and what else is known."""
+        return cls(f"stopped after its time limit of {seconds:g} s{more}")
+
 
 @dataclass
 class Finished:
@@ -209,9 +214,10 @@ class WorkerPool:
                 stopped.append(self._collect(worker))
                 continue
             worker.end(signal.SIGKILL)
-            text = f"stopped after its time limit of {self.time_limit:g} s{worker.last_words()}"
+            assert self.time_limit is not None
+            error = TimedOut.after(self.time_limit, worker.last_words())
             worker.pipe.close()
-            stopped.append(Finished(worker.task, error=TimedOut(text)))
+            stopped.append(Finished(worker.task, error=error))
             self._replace(worker)
         return stopped
 

@@ -185,7 +185,7 @@ class FamilySampling(GenerativeSampling):
     nearest to it. Also an answer by itself where nothing may be evaluated: `.do(problem, n)`.
 
         solved = minimize_multitask(family, PACT(), ("n_eval", 100_000), seed=1)
-        start = FamilySampling(GaussianMixture(8), solved.tasks, family.descriptors, 0.35)
+        start = FamilySampling(GaussianMixture(), solved.tasks, family.descriptors, 0.35)
         res = minimize(new_problem, NSGA2(sampling=start), ("n_eval", 2_000), seed=1)
 
     Args:
