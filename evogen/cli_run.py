@@ -98,7 +98,7 @@ def run_run(args: argparse.Namespace) -> int:
     from evogen.experiment import Cell, Recorder, Reference, Spec, Store, minimize
     from evogen.experiment.campaign import twin_settings
     from evogen.experiment.export import check_export_path, save_solutions
-    from evogen.experiment.lookup import get_algorithm, get_problem
+    from evogen.experiment.lookup import count_tasks, get_algorithm, get_problem
     from evogen.experiment.saved import save_run
     from evogen.experiment.targets import check_writable
     from evogen.visualization import check_figure_path
@@ -110,6 +110,11 @@ def run_run(args: argparse.Namespace) -> int:
     if args.save_history and not args.save:
         raise ValueError("--save-history light goes with --save STORE, where it is kept")
     settings = {**twin_settings(args.problem, args.twin_seed), **problem_settings(args)}
+    if (n_tasks := count_tasks(args.problem)) > 1:
+        raise ValueError(
+            f"{args.problem} has {n_tasks} tasks, and this command solves one; "
+            f"`evogen bench {args.problem} --algorithms pact --seeds 1` solves them together"
+        )
     problem = get_problem(args.problem, **settings)
     tuning = algorithm_settings(args.set)
     algorithm = get_algorithm(args.algorithm, problem, pop_size=args.pop_size, **tuning)

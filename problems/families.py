@@ -6,6 +6,9 @@ dynamic multiobjective optimisation", 2018), as pymoo defines them, held at ten 
 the problem at a time t, and t is its descriptor. The Pareto set moves with t: all variables alike
 (DF1, 3, 5, 6), along a curve whose shape changes (DF4, 7, 8, 9), or by another variable taking over
 (DF2), which no smooth model of t can follow.
+
+Twins move all tasks alike. A folded one has Pareto sets of many branches; that of `fold="bent"`
+keeps a set that is a smooth function of t one.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pymoo.problems.dynamic import df
 
 from .base import N_PARETO_POINTS, AnalyticProblem, check_integer
 from .mtmo import TaskSet
-from .shifted import TWIN, shifted
+from .shifted import TWIN, Fold, shifted
 
 NUMBERS = range(1, 10)
 NAMES = tuple(f"df{i}-family" for i in NUMBERS)
@@ -65,7 +68,9 @@ def factory(number: int) -> Callable[..., TaskSet]:
     """A function that makes the family of a problem, 1 to 9, for the registry."""
     name = NAMES[number - 1]
 
-    def family(n_tasks: int = 10, n_var: int = 10, twin_seed: int | None = None) -> TaskSet:
+    def family(
+        n_tasks: int = 10, n_var: int = 10, twin_seed: int | None = None, fold: Fold = "smooth"
+    ) -> TaskSet:
         n_tasks, n_var = check_integer("n_tasks", n_tasks, 2), check_integer("n_var", n_var, 2)
         times = np.arange(n_tasks) / n_tasks
         tasks: list[Any] = [
@@ -74,7 +79,10 @@ def factory(number: int) -> Callable[..., TaskSet]:
         label = name
         if twin_seed is not None:
             # One map for all tasks: what they have in common must stay.
-            tasks, label = [shifted(task, seed=twin_seed) for task in tasks], f"{name}{TWIN}"
+            tasks, label = (
+                [shifted(task, seed=twin_seed, fold=fold) for task in tasks],
+                f"{name}{TWIN}",
+            )
         return TaskSet(label, tuple(tasks), descriptors=times[:, None])
 
     return family

@@ -51,8 +51,8 @@ def get_problem(name: str, **kwargs: Any) -> Any:
     Args:
         name: As in `list_problems()`, in any case; `imf1-shifted` is the shifted twin of `imf1`.
         **kwargs: The problem's own keywords (`n_var`, `n_obj`, ... where it has them); for a twin
-            also `seed` (default 0) and `fold` (`"smooth"`, `"kinked"`, `"plain"`); a problem of
-            several tasks has `shift` instead, see `mtmo`, or `twin_seed`, see `families`.
+            also `seed` (default 0) and `fold` (`"smooth"`, `"kinked"`, `"bent"`, `"plain"`);
+            a problem of several tasks has `shift` instead, see `mtmo`, or what `families` says.
 
     Returns:
         A pymoo problem; its `pareto_front(n_pareto_points)` never needs the network. For the names

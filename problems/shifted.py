@@ -19,7 +19,7 @@ from . import imf, lsmop, uf
 from .base import N_PARETO_POINTS, AnyResolution, check_integer
 from .fronts import true_front, true_set
 
-Fold = Literal["smooth", "kinked", "plain"]
+Fold = Literal["smooth", "kinked", "bent", "plain"]
 
 TWIN = "-shifted"
 """What is appended to a name to mean the shifted twin."""
@@ -71,18 +71,22 @@ class ShiftedProblem(AnyResolution, Problem):
         smooth:  v = min(1, (sqrt((u - c)^2 + e^2) - e) / top), e = 0.05, top the value at u = 1;
                  the first variable is left alone
         kinked:  v = |u - c| / (1 - c); all variables
+        bent:    v = u / (u + k (1 - u)), k = (0.5 - c) / (0.5 + c); the first variable is left
+                 alone
         plain:   v = u - s; distance variables of problems in `PLAIN_OPTIMA`, evaluated outside of
                  their box where need be. s is 2 c times the room that the Pareto set leaves below
                  the upper bound (so s = c where it lies in the centre)
 
-    The folds are continuous, map the box onto itself, and take most values from two sides of c; so
-    box and front are those of the original, and constraints pass through.
+    All but plain are continuous and map the box onto itself, so box and front are those of the
+    original, and constraints pass through. The folds, smooth and kinked, take most values from two
+    sides of c, so that a Pareto set has many branches. Bent is one-to-one: the centre moves by c,
+    corners stay.
 
     Args:
         problem: The original, with finite bounds; elementwise problems and pymoo's parallel runners
             work.
         seed: Decides the offsets (>= 0). The same seed gives both folds the same offsets.
-        fold: `"smooth"` (default), `"kinked"` or `"plain"`.
+        fold: `"smooth"` (default), `"kinked"`, `"bent"` or `"plain"`.
 
     Attributes:
         original: The problem given.
@@ -91,17 +95,18 @@ class ShiftedProblem(AnyResolution, Problem):
     Raises:
         TypeError: Not a pymoo problem, or its variables are not all real.
         ValueError: Infinite, missing or reversed bounds, bounds of the wrong shape, an unknown
-            fold, a smooth fold of a problem with one variable, or a plain shift of a problem that
-            is not made for it.
+            fold, a smooth or bent one of a problem with one variable, or a plain shift of a problem
+            that is not made for it.
     """
 
     def __init__(self, problem: Problem, *, seed: int = 0, fold: Fold = "smooth") -> None:
         _check_real_box(problem)
         if fold not in get_args(Fold):
-            raise ValueError(f"fold={fold!r} must be 'smooth', 'kinked' or 'plain'")
-        if fold == "smooth" and problem.n_var == 1:
+            known = ", ".join(repr(kind) for kind in get_args(Fold))
+            raise ValueError(f"fold={fold!r} must be one of {known}")
+        if fold in ("smooth", "bent") and problem.n_var == 1:
             raise ValueError(
-                "fold='smooth' leaves the first variable alone, so it cannot shift "
+                f"fold={fold!r} leaves the first variable alone, so it cannot shift "
                 f"{problem.name()} with n_var=1; use fold='kinked'"
             )
         super().__init__(
@@ -119,12 +124,13 @@ class ShiftedProblem(AnyResolution, Problem):
         self.fold = fold
         rng = np.random.default_rng(self.seed)
         self.offsets = np.asarray(rng.uniform(*OFFSET_RANGE, size=self.n_var))
-        if fold == "smooth":
+        if fold in ("smooth", "bent"):
             self.offsets[0] = 0.0
         elif fold == "plain":
             self.offsets *= 2.0 * _plain_room(problem)
         self._width = self.xu - self.xl
         self._top = np.hypot(1.0 - self.offsets, SMOOTHING) - SMOOTHING
+        self._bend = (0.5 - self.offsets) / (0.5 + self.offsets)
 
     def to_original(self, x: np.ndarray) -> np.ndarray:
         """Where the original is evaluated: points `(n, n_var)` of the twin's box, mapped."""
@@ -134,6 +140,8 @@ class ShiftedProblem(AnyResolution, Problem):
             return x - self.offsets * self._width
         if self.fold == "kinked":
             v = np.abs(u - self.offsets) / (1.0 - self.offsets)
+        elif self.fold == "bent":
+            v = u / (u + self._bend * (1.0 - u))
         else:
             v = (np.hypot(u - self.offsets, SMOOTHING) - SMOOTHING) / self._top
             v[:, 0] = u[:, 0]
@@ -146,6 +154,8 @@ class ShiftedProblem(AnyResolution, Problem):
         v = (x - self.xl) / np.where(self._width > 0, self._width, 1.0)
         if self.fold == "kinked":
             u = self.offsets + v * (1.0 - self.offsets)
+        elif self.fold == "bent":
+            u = self._bend * v / (1.0 - v + self._bend * v)
         else:
             height = v * self._top + SMOOTHING
             u = self.offsets + np.sqrt(np.maximum(height**2 - SMOOTHING**2, 0.0))

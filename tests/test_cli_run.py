@@ -105,6 +105,9 @@ def test_a_run_without_populations_is_no_film(capsys):
 def test_bad_arguments(capsys):
     assert "goes with --save" in complains(capsys, *RUN, "--save-history", "light")
     assert "'gd' is unknown" in complains(capsys, *RUN, "--target", "gd=1")
+    said = complains(capsys, "run", "cihs", "--algorithm", "nsga2")
+    assert "cihs has 2 tasks" in said
+    assert "evogen bench cihs" in said
     for bad in (["--target", "igd"], ["--seconds", "-1"], ["--checkpoint-every", "0"]):
         with pytest.raises(SystemExit) as end:
             main([*RUN, *bad])

@@ -29,6 +29,11 @@ def check_problem(problem: Any) -> None:
         TypeError: `problem` is no pymoo problem.
         ValueError: Bounds of the wrong shape, with NaN, or reversed.
     """
+    if not isinstance(problem, Problem) and hasattr(problem, "tasks"):
+        raise TypeError(
+            f"problem={problem!r} is several tasks; "
+            "minimize_multitask(problem, PACT(), ...) solves them together"
+        )
     if not isinstance(problem, Problem):
         raise TypeError(
             f"problem={problem!r} is no problem; give a pymoo Problem or a name (`evogen list "

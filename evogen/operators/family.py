@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from evogen.operators.encoding import Encoding, repair_to_box
 from evogen.operators.examples import TrainingData
-from evogen.operators.slot import ModelSlot, check_model, check_ready, require_width
+from evogen.operators.slot import check_model, check_ready, require_width
 from evogen.operators.solutions import Solutions
 from evogen.operators.survival import pairwise_distances, truncate
 from evogen.operators.transfer import AcrossTasks
@@ -182,7 +181,8 @@ class FamilySampling(GenerativeSampling):
 
     A model learns p(x | d, z) from the solved tasks' solutions (see `Family`) and is asked for
     those that belong to the new task's descriptor, spread along the front as those of the task
-    nearest to it. Also an answer by itself where nothing may be evaluated: `.do(problem, n)`.
+    nearest to it. Also an answer by itself where nothing may be evaluated: `.do(problem, n)`. The
+    model is trained once, at the first draw; set `descriptor` to go on to another new task.
 
         solved = minimize_multitask(family, PACT(), ("n_eval", 100_000), seed=1)
         start = FamilySampling(GaussianMixture(), solved.tasks, family.descriptors, 0.35)
@@ -196,6 +196,9 @@ class FamilySampling(GenerativeSampling):
         descriptor: The new task's, `(k,)`; a number if k = 1.
         share: Share of the population from the model, in [0, 1]; the rest is uniform.
         bounds: See `repair_to_box`.
+
+    Attributes:
+        descriptor: The new task's.
 
     Raises:
         TypeError: The model cannot be conditioned.
@@ -214,7 +217,6 @@ class FamilySampling(GenerativeSampling):
     ) -> None:
         check_model(model, conditional=True)
         super().__init__(model, share=share, bounds=bounds)
-        self._untrained = model
         rows = _checked(descriptors)
         if len(rows) != len(solved):
             raise ValueError(f"descriptors have {len(rows)} rows, but solved has {len(solved)}")
@@ -238,9 +240,9 @@ class FamilySampling(GenerativeSampling):
             raise ValueError(
                 f"the problem has {encoding.n_dim} variables, the solved ones {own.u.shape[1]}"
             )
-        # Trained anew every time: the same seed gives the same rows, whatever was drawn before.
-        self.slot = ModelSlot(copy.deepcopy(self._untrained))
-        if not self.slot.fit(self._family.training(own), random_state):
+        # Drawn every time: the same seed then gives the same rows, whether or not it trains first.
+        training = np.random.default_rng(random_state.integers(2**63 - 1))
+        if not self.slot.fitted and not self.slot.fit(self._family.training(own), training):
             return np.empty((0, encoding.n_dim))
         asked = self._family.ask_for(self.descriptor, n, random_state)
         rows = self.slot.sample(n, asked, random_state)

@@ -167,6 +167,7 @@ def test_an_error_of_the_problem_propagates_and_the_algorithm_keeps_its_populati
         (("imf11", "nsga2"), ValueError, "imf1"),
         (("zdt1", "nsga22"), ValueError, "nsga2"),
         ((object(), "nsga2"), TypeError, "is no problem"),
+        (("cihs", "nsga2"), TypeError, "several tasks; minimize_multitask"),
         (("zdt1", NSGA2), TypeError, r"give an instance: NSGA2\("),
         (("zdt1", 7), TypeError, "algorithm=7"),
         (("zdt1", "nsga2", 5000), TypeError, r"give \('n_eval', number\)"),

@@ -175,6 +175,10 @@ def test_a_new_task_starts_near_its_pareto_set():
     assert np.ptp(x[:, 0] / 7.0) > 0.8
     again = sampling.do(new, 25, random_state=np.random.default_rng(1)).get("X")
     np.testing.assert_array_equal(x, again)
+    sampling.descriptor = 0.8
+    other = sampling.do(new, 25, random_state=np.random.default_rng(1)).get("X")
+    assert np.abs(other[:, 1:] / 7.0 - 0.8).max() < 0.12
+    assert sampling.slot.n_fits == 1
     start = FamilySampling(GaussianMixture(), solved, [*places, 5.0], 0.5, share=0.5)
     res = minimize(new, NSGA2(20, sampling=start), ("n_eval", 60), seed=1)
     assert res.F[:, 1].min() < 0.1

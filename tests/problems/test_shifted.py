@@ -106,6 +106,33 @@ def test_the_smooth_fold_is_the_formula_and_leaves_the_first_variable():
     assert twin.offsets[0] == 0.0
 
 
+@given(v=units, seed=seeds)
+@settings(max_examples=60, deadline=None)
+def test_a_bent_box_is_one_to_one_and_keeps_its_corners_but_not_its_centre(v, seed):
+    original = Box()
+    twin = shifted(original, seed=seed, fold="bent")
+    x = twin.from_original(to_box(original, v))
+    assert np.all((x >= twin.xl - 1e-9) & (x <= twin.xu + 1e-9))
+    np.testing.assert_allclose(twin.evaluate(x), v, atol=1e-9)
+    u = np.linspace(0.0, 1.0, 101)[:, None].repeat(N_VAR, axis=1)
+    values = twin.evaluate(to_box(twin, u))
+    assert np.all(np.diff(values, axis=0) > 0)
+    np.testing.assert_allclose(values[[0, -1]], u[[0, -1]], atol=1e-12)
+    centre = twin.evaluate(to_box(twin, 0.5 - twin.offsets[None]))
+    np.testing.assert_allclose(centre, 0.5, atol=1e-12)
+    assert twin.offsets[0] == 0.0
+
+
+def test_a_bent_twin_keeps_its_front():
+    original = get_problem("dtlz2")
+    twin = shifted(original, seed=5, fold="bent")
+    x = twin.pareto_set(300)
+    expected = original.evaluate(original.pareto_set(300))
+    np.testing.assert_allclose(twin.evaluate(x), expected, atol=1e-9)
+    distance = ((x - twin.xl) / (twin.xu - twin.xl))[:, 2:]
+    np.testing.assert_allclose(distance, 0.5 - twin.offsets[None, 2:].repeat(len(x), axis=0))
+
+
 @given(seed=seeds)
 @settings(max_examples=50, deadline=None)
 def test_offsets_follow_from_the_seed_and_stay_in_their_range(seed):
@@ -335,7 +362,7 @@ def test_bounds_that_make_no_box_are_refused():
 
 
 def test_a_fold_or_seed_that_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="fold='rough' must be 'smooth', 'kinked' or 'plain'"):
+    with pytest.raises(ValueError, match="fold='rough' must be one of 'smooth', 'kinked', 'bent'"):
         shifted(IMF9(), fold="rough")
     with pytest.raises(ValueError, match="seed=-1 must be at least 0"):
         shifted(IMF9(), seed=-1)
