@@ -6,15 +6,16 @@
 `df1-family` to `df9-family` and their shifted twins, ten tasks each, seeds 1 to 11. Parts
 (`--part`): `together`, all tasks solved at once, population 50 and 1,000 evaluations for each: PACT
 with one mixture of all tasks' solutions that is told which task is meant, against PACT with plain
-transfers, without any, and with nulls of the model (not told; copies); `longer`, the same with
-4,000 for each; `new`, one more task after ten were solved with 5,000 evaluations each: the IGD of
-100 points before anything is evaluated, proposed by models of the ten, taken over from the nearest
-task, or random; and of NSGA-II that starts from them, after 1,000 evaluations more. Interrupted,
-the same command goes on.
+transfers, without any, and with nulls of the model (not told; copies); `bent`, the same on twins
+that are not folded; `longer`, with 2,000 evaluations for each; `new`, one more task after ten were
+solved with 5,000 evaluations each: the IGD of 100 points before anything is evaluated, proposed by
+models of the ten, taken over from the nearest task, or random; and of NSGA-II that starts from
+them, after 1,000 evaluations more. Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import FIGURES, RESULTS, ROOT, command_line, fill, markdown, write_runs
+from common import FIGURES, RESULTS, ROOT, command_line, fill, markdown
 from pymoo.algorithms.moo.nsga2 import NSGA2
 
 from evogen import minimize
@@ -33,6 +34,7 @@ from evogen.experiment import (
     Campaign,
     Reference,
     Results,
+    Spec,
     Store,
     compare,
     cost_table,
@@ -54,11 +56,12 @@ SEEDS, POP_SIZE, SUITE, N_TASKS = 11, 50, "df-family", 10
 NULLS = ["pact", "pact-alone", "pact-model-copy", "pact-family-untold"]
 PARTS = {
     "together": (10_000, ["pact-family", *NULLS, "momfea", "nsga2"]),
-    "longer": (40_000, ["pact-family", "pact", "pact-alone"]),
+    "bent": (10_000, ["pact-family", *NULLS]),
+    "longer": (20_000, ["pact-family", "pact", "pact-alone"]),
 }
 
-# One more task: between two solved ones near the first, in the middle, and beyond the last (0.9).
-TIMES = (0.15, 0.55, 1.0)
+# One more task: in the middle between two solved ones, and beyond the last (0.9).
+TIMES = (0.55, 1.0)
 SOLVED_WITH, N_NEW, N_MORE = 50_000, 100, 1_000
 MODELS: dict[str, Callable[[], Any]] = {
     "gaussian": lambda: GaussianMixture(),
@@ -109,14 +112,39 @@ def by_family(results: Results, twins: bool) -> Samples:
     }
 
 
+def branches(store: Store, results: Results) -> str:
+    """How often the solutions of a folded twin lie on both sides of a variable's fold."""
+    both = []
+    for (label, algorithm), cells in results.done.items():
+        family = label.split()[0]
+        if algorithm != "pact-family" or not family.endswith("-shifted"):
+            continue
+        task = get_problem(family).tasks[0]
+        fold = task.xl + task.offsets * (task.xu - task.xl)
+        for cell in cells:
+            below = (store.arrays(cell.key, "result")["X"] < fold).mean(axis=0)[1:]
+            both.append(float(np.mean((below > 0.1) & (below < 0.9))))
+    return (
+        f"In the folded twins a task's solutions lie on both sides of the fold, a tenth of them at "
+        f"least, in {100 * np.mean(both):.0f} % of the variables (runs of `pact-family`)."
+    )
+
+
+def families() -> dict[str, Spec]:
+    """Originals and bent twins by label."""
+    twins = list_problems(f"{SUITE}-shifted")
+    bent = [Spec(t.replace("shifted", "bent"), t, {"fold": "bent"}) for t in twins]
+    return {spec.label: spec for spec in [*(Spec(n, n) for n in list_problems(SUITE)), *bent]}
+
+
 # --- one more task -------------------------------------------------------------------------------
 
 
 def new_task(family: str, time: float) -> Any:
-    """The family's problem at another moment, or its twin."""
-    bare = family.removesuffix("-shifted")
+    """The family's problem at another moment, or its bent twin."""
+    bare = family.removesuffix("-bent")
     task = DFTask(int(bare.removeprefix("df").split("-")[0]), time, 10, f"{bare}-t={time:g}")
-    return task if bare == family else shifted(task, seed=0)
+    return task if bare == family else shifted(task, seed=0, fold="bent")
 
 
 def new_tasks(family: str, seed: int) -> list[dict[str, Any]]:
@@ -124,8 +152,12 @@ def new_tasks(family: str, seed: int) -> list[dict[str, Any]]:
     import torch
 
     torch.set_num_threads(1)
-    tasks = get_problem(family)
+    tasks = families()[family].build_problem()
     solved = minimize_multitask(tasks, PACT(100), ("n_eval", SOLVED_WITH), seed=seed).tasks
+    samplings = {
+        name: FamilySampling(model(), solved, tasks.descriptors, TIMES[0])
+        for name, model in MODELS.items()
+    }
     lines = []
     for time in TIMES:
         task = new_task(family, time)
@@ -137,8 +169,8 @@ def new_tasks(family: str, seed: int) -> list[dict[str, Any]]:
             if start == "nearest":
                 x[: len(solved[nearest].X)] = solved[nearest].X[:N_NEW]
             elif start in MODELS:
-                sampling = FamilySampling(MODELS[start](), solved, tasks.descriptors, time)
-                x = sampling.do(task, N_NEW, random_state=rng).get("X")
+                samplings[start].descriptor = time
+                x = samplings[start].do(task, N_NEW, random_state=rng).get("X")
             algorithm = NSGA2(N_NEW, sampling=x)
             end = minimize(task, algorithm, ("n_eval", N_NEW + N_MORE), seed=seed)
             lines.append(
@@ -162,21 +194,33 @@ def run_new_tasks(jobs: int) -> None:
     """Whatever is not done yet, seed by seed."""
     path, lines = kept_lines()
     done = {(line["family"], line["seed"]) for line in lines}
-    families = [*list_problems(SUITE), *list_problems(f"{SUITE}-shifted")]
-    plan = [(f, s) for s in range(1, SEEDS + 1) for f in families if (f, s) not in done]
+    halves = [[f for f in families() if f.endswith("-bent") == bent] for bent in (False, True)]
+    seeds = range(1, SEEDS + 1)
+    plan = [(f, s) for half in halves for s in seeds for f in half if (f, s) not in done]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         for made in pool.map(new_tasks, *zip(*plan, strict=True)) if plan else ():
             with path.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(line) + "\n" for line in made)
 
 
-def by_start(lines: list[dict[str, Any]], key: str, twins: bool) -> Samples:
-    """What every start is worth on every new task of the originals or the twins."""
+def by_start(lines: list[dict[str, Any]], key: str, bent: bool) -> tuple[Samples, int]:
+    """What every start is worth on every new task, and with how many seeds.
+
+    Args:
+        lines: All that is there.
+        key: Of the value.
+        bent: Whether the bent twins are meant.
+    """
+    half = [line for line in lines if line["family"].endswith("-bent") == bent]
+    of_family = defaultdict(set)
+    for line in half:
+        of_family[line["family"]].add(line["seed"])
+    whole = set.intersection(*of_family.values()) if of_family else set()
     samples: Samples = defaultdict(list)
-    for line in lines:
-        if line["family"].endswith("-shifted") == twins:
+    for line in half:
+        if line["seed"] in whole:
             samples[f"{line['family']} t={line['time']:g}", line["start"]].append(line[key])
-    return samples
+    return samples, len(whole)
 
 
 # --- report --------------------------------------------------------------------------------------
@@ -187,21 +231,33 @@ def draw_new_task(family: str, time: float) -> None:
     tasks, task = get_problem(family), new_task(family, time)
     solved = minimize_multitask(tasks, PACT(100), ("n_eval", SOLVED_WITH), seed=1).tasks
     nearest = int(np.argmin(np.abs(tasks.descriptors[:, 0] - time)))
-    rng = np.random.default_rng(1)
-    sampling = FamilySampling(MODELS["mixture"](), solved, tasks.descriptors, time)
-    x = sampling.do(task, N_NEW, random_state=rng).get("X")
-    fronts = {
-        "nearest task's": nondominated(task.evaluate(solved[nearest].X)),
-        "mixture": nondominated(task.evaluate(x)),
-    }
+    fronts = {"nearest": nondominated(task.evaluate(solved[nearest].X))}
+    for name in ("mixture", "ddpm"):
+        sampling = FamilySampling(MODELS[name](), solved, tasks.descriptors, time)
+        x = sampling.do(task, N_NEW, random_state=np.random.default_rng(1)).get("X")
+        fronts[name] = nondominated(task.evaluate(x))
     title = f"{task.name()}: proposed before any evaluation"
     save_figure(plot_fronts(fronts, task.pareto_front(), title=title), FIGURES / "family-new.png")
+
+
+def write_means(parts: dict[str, Results]) -> None:
+    """Every run as a line: its tasks' mean IGD."""
+    with (RESULTS / "family_runs.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["part", "family", "algorithm", "run", "mean_igd"])
+        for part, results in parts.items():
+            for twins in (False, True):
+                for (family, algorithm), values in by_family(results, twins).items():
+                    for run, value in enumerate(values, start=1):
+                        writer.writerow([part, family, algorithm, run, f"{value:.6g}"])
 
 
 def campaign(name: str, store: Path) -> Campaign:
     """The cells of a part."""
     n_eval, algorithms = PARTS[name]
-    problems = [*list_problems(SUITE), *list_problems(f"{SUITE}-shifted")]
+    problems: list[Any] = [*list_problems(SUITE), *list_problems(f"{SUITE}-shifted")]
+    if name == "bent":
+        problems = [spec for label, spec in families().items() if label.endswith("-bent")]
     return Campaign(
         problems, algorithms, seeds=SEEDS, n_eval=n_eval, pop_size=POP_SIZE, store=store
     )
@@ -211,7 +267,7 @@ def report(path: Path) -> None:
     """Tables, every run as CSV, a figure, and the summaries in `docs/multitask.md`."""
     page = ROOT / "docs" / "multitask.md"
     text = ["# Families of tasks: all tables\n\nWritten by `python benchmarks/family_study.py`.\n"]
-    titles = ((False, "Originals"), (True, "Shifted twins"))
+    titles = (("Originals", False), ("Shifted twins", True))
     kept: dict[str, Results] = {}
     with Store(path, must_exist=True) as store:
         for name, (n_eval, algorithms) in PARTS.items():
@@ -220,31 +276,36 @@ def report(path: Path) -> None:
             if not keys:
                 continue
             kept[name] = summarize(store, baseline="pact-family", keys=keys)
+            halves = (("Bent twins", False),) if name == "bent" else titles
             shown = "\n\n".join(
                 f"**{title}**, {n_eval // N_TASKS:,} evaluations for each task, median over "
                 f"{n_seeds} seeds of the tasks' mean IGD:\n\n"
                 + table(by_family(kept[name], twins), algorithms, "pact-family")
-                for twins, title in titles
+                for title, twins in halves
             )
+            if name == "together":
+                shown += f"\n\n{branches(store, kept[name])}"
             text += [f"## All tasks at once: {name}\n\n{shown}\n"]
             text += [to_markdown(cost_table(kept[name]))]
             fill(page, f"family-{name}", shown, __file__)
     _, lines = kept_lines()
     if lines:
-        n_seeds = len({line["seed"] for line in lines})
-        print(f"new: {n_seeds} seeds")
-        for key, when in (("igd", "before any evaluation"), ("later", f"{N_MORE:,} later")):
-            shown = "\n\n".join(
-                f"**{title}**, median IGD over {n_seeds} seeds, {when}:\n\n"
-                + table(by_start(lines, key, twins), STARTS, "nearest")
-                for twins, title in titles
-            )
+        for key, when in (
+            ("igd", "before any evaluation"),
+            ("later", f"after {N_MORE:,} evaluations"),
+        ):
+            shown = ""
+            for title, bent in (("Originals", False), ("Bent twins", True)):
+                samples, n_seeds = by_start(lines, key, bent)
+                print(f"new, {title}: {n_seeds} seeds")
+                if n_seeds:
+                    shown += f"**{title}**, median IGD over {n_seeds} seeds, {when}:\n\n"
+                    shown += table(samples, STARTS, "nearest") + "\n\n"
             text += [f"## One more task, {when}\n\n{shown}\n"]
-            fill(page, f"family-new-{key}", shown, __file__)
-        draw_new_task("df3-family", 0.55)
+            fill(page, f"family-new-{key}", shown.rstrip(), __file__)
+        draw_new_task("df9-family", 0.55)
     (RESULTS / "families.md").write_text("\n".join(text), encoding="utf-8")
-    if kept:
-        write_runs(kept, RESULTS / "family_runs.csv")
+    write_means(kept)
 
 
 def main() -> None:
@@ -253,7 +314,7 @@ def main() -> None:
     if args.command == "report":
         report(args.store)
         return
-    for name in args.part or ["together", "new", "longer"]:
+    for name in args.part or ["together", "bent", "longer", "new"]:
         if name == "new":
             run_new_tasks(args.jobs)
         else:
