@@ -64,6 +64,8 @@ class PACT(RankedMultitask):
         power: Shares are proportional to survival rates raised to this (> 0). With 1, what survives
             half as well is still made half as often, which costs much where the tasks have nothing
             in common.
+        prior: Survival rate that transfers are credited with before they are tried, in (0, 1]; a
+            task's own operators start at 0.5. With less, transfers have to prove themselves.
         refit_every: Generations between two fits of the model (>= 1).
 
     Attributes:
@@ -92,6 +94,7 @@ class PACT(RankedMultitask):
         floor: float = 0.02,
         decay: float = 0.1,
         power: float = 4.0,
+        prior: float = 0.5,
         refit_every: int = 5,
     ) -> None:
         super().__init__(pop_size)
@@ -112,6 +115,8 @@ class PACT(RankedMultitask):
                 raise ValueError(f"{name}={value!r} must lie in [0, {high:g}]")
         if not power > 0:
             raise ValueError(f"power={power!r} must be positive")
+        if not 0 < prior <= 1:
+            raise ValueError(f"prior={prior!r} must lie in (0, 1]")
         if refit_every < 1:
             raise ValueError(f"refit_every={refit_every!r} must be at least 1")
         if examples is not None and not isinstance(examples, AcrossTasks):
@@ -121,7 +126,7 @@ class PACT(RankedMultitask):
         self.operators, self.transfers = tuple(operators), tuple(transfers)
         self.model, self.examples = model, Transfer() if examples is None else examples
         self.exploration, self.floor, self.decay, self.power = exploration, floor, decay, power
-        self.refit_every = refit_every
+        self.prior, self.refit_every = prior, refit_every
         last = () if model is None else (MODEL,)
         self.names = [*self.operators, *self.transfers, *last]
 
@@ -142,6 +147,8 @@ class PACT(RankedMultitask):
         how = {"decay": self.decay, "power": self.power}
         floors = [self.floor] * n_own + [self.exploration / max(1, n_across)] * n_across
         self.credit = [SurvivalCredit(self.names, floor=floors, **how) for _ in range(n)]
+        for credit in self.credit:
+            credit.rate[n_own:] = self.prior
         tasks = [str(i) for i in range(n)]
         self.source_credit = [SurvivalCredit(tasks, floor=0.1 / n, **how) for _ in range(n)]
         n_models = 1 if self.examples.one_for_all else n

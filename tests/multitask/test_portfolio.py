@@ -107,6 +107,15 @@ def test_a_greedier_credit_gives_useless_transfers_less():
     assert across(4.0) < across(1.0)
 
 
+def test_transfers_that_are_not_trusted_start_small():
+    first = {}
+    for prior in (0.5, 0.1):
+        log = run(PACT(20, prior=prior), n_eval=200).algorithm.log
+        first[prior] = log[0]["shares"][:, len(OPERATORS) :].sum(axis=1)
+    assert (first[0.5] > 0.5).all()
+    assert (first[0.1] < 0.1).all()
+
+
 def test_useful_transfers_are_used_and_help():
     found = {}
     for name, algorithm in {"with": PACT(40), "without": PACT(40, transfers=())}.items():
@@ -178,6 +187,7 @@ def test_a_task_that_cannot_be_evaluated_is_left_out():
         ({"floor": 0.3}, ValueError, "floor=0.3"),
         ({"refit_every": 0}, ValueError, "refit_every=0"),
         ({"power": 0.0}, ValueError, "power=0.0"),
+        ({"prior": 0.0}, ValueError, "prior=0.0"),
         ({"examples": 3}, TypeError, "examples=3"),
         ({"model": 3}, TypeError, "no method fit"),
     ],
