@@ -38,6 +38,7 @@ class DFTask(AnalyticProblem):
         label: The task's name.
 
     Attributes:
+        number: Of the problem.
         time: The moment.
     """
 
@@ -45,6 +46,7 @@ class DFTask(AnalyticProblem):
         self._moment = getattr(df, f"DF{number}")(n_var=n_var, time=time)
         xl, xu = (np.array(bound, dtype=float) for bound in self._moment.bounds())
         super().__init__(n_var=n_var, n_obj=2, xl=xl, xu=xu, vtype=float)
+        self.number = number
         self.time = time
         self.label = label
 
@@ -57,8 +59,21 @@ class DFTask(AnalyticProblem):
 
     def _calc_pareto_front(self, n_pareto_points: int = N_PARETO_POINTS) -> np.ndarray:
         """Evenly spaced in the first variable; fewer points where parts are dominated (DF9)."""
-        f = np.asarray(self._moment._calc_pareto_front(n_pareto_points=n_pareto_points))
+        if self.number == 4:
+            f = self._df4_front(n_pareto_points)
+        else:
+            f = np.asarray(self._moment._calc_pareto_front(n_pareto_points=n_pareto_points))
         return f[moocore.is_nondominated(np.ascontiguousarray(f))]
+
+    def _df4_front(self, n_pareto_points: int) -> np.ndarray:
+        """DF4's set is x1 in [a, a + b], of which the box holds what is not beyond 2.
+
+        pymoo's front, like the report's, goes on to a + b.
+        """
+        a = np.sin(0.5 * np.pi * self.time)
+        b = 1.0 + abs(np.cos(0.5 * np.pi * self.time))
+        x = np.linspace(a, min(a + b, 2.0), n_pareto_points)
+        return np.column_stack([np.abs(x - a), np.abs(x - a - b)]) ** (1.5 + a)
 
     def _calc_pareto_set(self, n_pareto_points: int = N_PARETO_POINTS) -> None:
         """Not known here."""
@@ -69,8 +84,13 @@ def factory(number: int) -> Callable[..., TaskSet]:
     name = NAMES[number - 1]
 
     def family(
-        n_tasks: int = 10, n_var: int = 10, twin_seed: int | None = None, fold: Fold = "smooth"
+        n_tasks: int = 10,
+        n_var: int = 10,
+        twin_seed: int | None = None,
+        fold: Fold | None = None,
     ) -> TaskSet:
+        if fold is not None and twin_seed is None:
+            raise ValueError(f"fold={fold!r} is for the twin, {name}{TWIN}")
         n_tasks, n_var = check_integer("n_tasks", n_tasks, 2), check_integer("n_var", n_var, 2)
         times = np.arange(n_tasks) / n_tasks
         tasks: list[Any] = [
@@ -80,7 +100,7 @@ def factory(number: int) -> Callable[..., TaskSet]:
         if twin_seed is not None:
             # One map for all tasks: what they have in common must stay.
             tasks, label = (
-                [shifted(task, seed=twin_seed, fold=fold) for task in tasks],
+                [shifted(task, seed=twin_seed, fold=fold or "smooth") for task in tasks],
                 f"{name}{TWIN}",
             )
         return TaskSet(label, tuple(tasks), descriptors=times[:, None])

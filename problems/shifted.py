@@ -85,7 +85,7 @@ class ShiftedProblem(AnyResolution, Problem):
     Args:
         problem: The original, with finite bounds; elementwise problems and pymoo's parallel runners
             work.
-        seed: Decides the offsets (>= 0). The same seed gives both folds the same offsets.
+        seed: Decides the offsets (>= 0). The same seed gives all folds the same offsets.
         fold: `"smooth"` (default), `"kinked"`, `"bent"` or `"plain"`.
 
     Attributes:

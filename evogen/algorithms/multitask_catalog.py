@@ -58,7 +58,7 @@ _ENTRIES: dict[str, tuple[Callable[..., MultitaskAlgorithm], str, tuple[type, ..
     "pact-alone": (_pact(transfers=()), "null of pact: no transfer", (PACT,)),
     "pact-model": (
         _pact(model=GaussianMixture()),
-        "PACT with a conditional Gaussian as one more transfer",
+        "PACT with a conditional mixture of Gaussians as one more transfer",
         (PACT,),
     ),
     "pact-model-copy": (

@@ -47,7 +47,8 @@ class PACT(RankedMultitask):
 
     Survival is NSGA-II's, but a first front that is too large is thinned out by SPEA2's truncation.
 
-    A generative model is one more transfer, fitted every `refit_every` generations. With
+    A generative model is one more transfer, fitted every `refit_every` generations (if any child is
+    to be its own then). With
     `Transfer()` as examples there is one model per task, of the task's solutions given the others',
     and it is asked for what their best ones are here. With `Family()` there is one model of all
     tasks' solutions, and it is asked for those that belong to the task's descriptor.
@@ -123,6 +124,8 @@ class PACT(RankedMultitask):
             raise TypeError(f"examples={examples!r} must be Transfer(...) or Family(...)")
         if model is not None:
             check_model(model, conditional=True)
+        elif examples is not None:
+            raise ValueError(f"examples={examples!r} are for a model; give one, as model=...")
         self.operators, self.transfers = tuple(operators), tuple(transfers)
         self.model, self.examples = model, Transfer() if examples is None else examples
         self.exploration, self.floor, self.decay, self.power = exploration, floor, decay, power

@@ -31,8 +31,8 @@ def check_problem(problem: Any) -> None:
     """
     if not isinstance(problem, Problem) and hasattr(problem, "tasks"):
         raise TypeError(
-            f"problem={problem!r} is several tasks; "
-            "minimize_multitask(problem, PACT(), ...) solves them together"
+            f"problem={type(problem).__name__}({getattr(problem, 'label', '...')!r}) is several "
+            "tasks; minimize_multitask(problem, PACT(), ...) solves them together"
         )
     if not isinstance(problem, Problem):
         raise TypeError(

@@ -156,7 +156,7 @@ class GaussianMixture(GenerativeModel):
     def _prepare(self) -> None:
         """Factors of the covariances, for densities and draws."""
         self._root = _root(self.buffers_["covariances"], self.covariance)
-        self._regression: tuple[Tensor, Tensor] | None = None
+        self._regressions: dict[int, tuple[Tensor, Tensor]] = {}
 
     # Density.
 
@@ -226,14 +226,15 @@ class GaussianMixture(GenerativeModel):
         d = self.n_features_
         if self.covariance == "diag":
             return mean[:d], self._root[k][:d]
-        if self._regression is None:
+        if k not in self._regressions:
             # Kept until the next fit: operators draw a few rows many times.
-            joint = self.buffers_["covariances"]
+            joint = self.buffers_["covariances"][k]
             # Gain S_xc S_cc^-1 of the regression of x on the condition.
-            gains = torch.linalg.solve(joint[:, d:, d:], joint[:, d:, :d]).mT
-            self._regression = gains, _root(joint[:, :d, :d] - gains @ joint[:, d:, :d], "full")
-        gains, roots = self._regression
-        return mean[:d] + (condition - mean[d:]) @ gains[k].T, roots[k]
+            gain = torch.linalg.solve(joint[d:, d:], joint[d:, :d]).T
+            rest = joint[:d, :d] - gain @ joint[d:, :d]
+            self._regressions[k] = gain, _root(rest[None], "full")[0]
+        gain, root = self._regressions[k]
+        return mean[:d] + (condition - mean[d:]) @ gain.T, root
 
 
 def _nearest(x: Tensor, centres: Tensor) -> Tensor:

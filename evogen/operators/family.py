@@ -182,7 +182,8 @@ class FamilySampling(GenerativeSampling):
     A model learns p(x | d, z) from the solved tasks' solutions (see `Family`) and is asked for
     those that belong to the new task's descriptor, spread along the front as those of the task
     nearest to it. Also an answer by itself where nothing may be evaluated: `.do(problem, n)`. The
-    model is trained once, at the first draw; set `descriptor` to go on to another new task.
+    model is trained at the first draw, or before by `fit`; `minimize` works on a copy, so to start
+    several runs from one training, call `fit` and set `descriptor` for each.
 
         solved = minimize_multitask(family, PACT(), ("n_eval", 100_000), seed=1)
         start = FamilySampling(GaussianMixture(), solved.tasks, family.descriptors, 0.35)
@@ -190,18 +191,19 @@ class FamilySampling(GenerativeSampling):
 
     Args:
         model: A conditional model.
-        solved: pymoo results (`problem`, `X`, `F`, and `CV` if constrained), two at least; those
-            without a solution are left out.
+        solved: pymoo results (`problem`, `X`, `F`, and `CV` if constrained), two at least; what is
+            infeasible, and tasks without a feasible solution, are left out.
         descriptors: Of each of them, `(n_tasks, k)` or `(n_tasks,)`.
         descriptor: The new task's, `(k,)`; a number if k = 1.
         share: Share of the population from the model, in [0, 1]; the rest is uniform.
         bounds: See `repair_to_box`.
+        seed: Decides the model's training.
 
     Attributes:
         descriptor: The new task's.
 
     Raises:
-        TypeError: The model cannot be conditioned.
+        TypeError: The model cannot be conditioned, or the variables are mixed.
         ValueError: Descriptors that do not fit, tasks of different size, or fewer than two solved.
     """
 
@@ -214,35 +216,46 @@ class FamilySampling(GenerativeSampling):
         *,
         share: float = 1.0,
         bounds: str = "reflect",
+        seed: int = 0,
     ) -> None:
         check_model(model, conditional=True)
         super().__init__(model, share=share, bounds=bounds)
         rows = _checked(descriptors)
         if len(rows) != len(solved):
             raise ValueError(f"descriptors have {len(rows)} rows, but solved has {len(solved)}")
-        kept = [i for i, result in enumerate(solved) if result.X is not None]
+        found = [_solutions(result) for result in solved]
+        kept = [i for i, solutions in enumerate(found) if solutions is not None]
         if len(kept) < 2:
-            raise ValueError(f"solved must be two tasks with solutions at least; got {len(kept)}")
+            raise ValueError(
+                f"solved must be two tasks with feasible solutions at least; got {len(kept)}"
+            )
         self.descriptor = descriptor
-        self._problems = [solved[i].problem for i in kept]
+        self.seed = seed
         self._family = Family(rows[kept])
-        self._family.begin(self._problems)
-        self._family.receive([_solutions(solved[i]) for i in kept], 0)
+        self._family.begin([solved[i].problem for i in kept])
+        self._family.receive([found[i] for i in kept], 0)
         self._family.ask_for(descriptor, 1, np.random.default_rng(0))  # an error is due now
+
+    def fit(self) -> FamilySampling:
+        """Train the model, unless it has been trained here before; a failure warns.
+
+        Returns:
+            self.
+        """
+        if not self.slot.fitted:
+            check_ready(self.model)
+            rng = np.random.default_rng(self.seed)
+            self.slot.fit(self._family.training(self._family.known[0]), rng)
+        return self
 
     def _rows(
         self, problem: Any, encoding: Encoding, n: int, random_state: np.random.Generator
     ) -> np.ndarray:
         """Rows of the unit box for the new task, at most n, all different."""
-        check_ready(self.model)
-        own = self._family.known[0]
-        if encoding.n_dim != own.u.shape[1]:
-            raise ValueError(
-                f"the problem has {encoding.n_dim} variables, the solved ones {own.u.shape[1]}"
-            )
-        # Drawn every time: the same seed then gives the same rows, whether or not it trains first.
-        training = np.random.default_rng(random_state.integers(2**63 - 1))
-        if not self.slot.fitted and not self.slot.fit(self._family.training(own), training):
+        n_dim = self._family.known[0].u.shape[1]
+        if encoding.n_dim != n_dim:
+            raise ValueError(f"the problem has {encoding.n_dim} variables, the solved ones {n_dim}")
+        if not self.fit().slot.fitted:
             return np.empty((0, encoding.n_dim))
         asked = self._family.ask_for(self.descriptor, n, random_state)
         rows = self.slot.sample(n, asked, random_state)
@@ -254,13 +267,22 @@ class FamilySampling(GenerativeSampling):
         return rows[np.sort(first)]
 
 
-def _solutions(result: Any) -> Solutions:
-    """What a result has found, in the unit box."""
-    f = np.atleast_2d(result.F)
+def _solutions(result: Any) -> Solutions | None:
+    """What a result has found and is feasible, in the unit box; None if there is nothing.
+
+    Raises:
+        TypeError: Mixed variables.
+    """
+    if result.X is None:
+        return None
+    encoding = Encoding(result.problem)
+    if encoding.mixed:
+        raise TypeError("FamilySampling takes problems with variables of one kind; these are mixed")
+    u, f = encoding.encode(np.atleast_2d(result.X)), np.atleast_2d(result.F)
     cv = getattr(result, "CV", None)
     violation = np.zeros(len(f)) if cv is None else np.asarray(cv, dtype=float).reshape(-1)
-    x = result.X if isinstance(result.X, list) else np.atleast_2d(result.X)
-    return Solutions(Encoding(result.problem).encode(x), f, violation)
+    feasible = violation <= 0
+    return Solutions(u, f, violation)[feasible] if feasible.any() else None
 
 
 def _checked(descriptors: Any) -> np.ndarray:

@@ -190,6 +190,7 @@ def test_a_task_that_cannot_be_evaluated_is_left_out():
         ({"prior": 0.0}, ValueError, "prior=0.0"),
         ({"examples": 3}, TypeError, "examples=3"),
         ({"model": 3}, TypeError, "no method fit"),
+        ({"examples": Transfer()}, ValueError, "are for a model"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, match):

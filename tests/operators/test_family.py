@@ -184,6 +184,35 @@ def test_a_new_task_starts_near_its_pareto_set():
     assert res.F[:, 1].min() < 0.1
 
 
+def test_a_warm_start_learns_from_what_is_feasible_only():
+    solved = [
+        SimpleNamespace(problem=Placed(at), X=(s := solutions(at)).u, F=s.f, CV=np.zeros(len(s)))
+        for at in (0.2, 0.4, 0.6)
+    ]
+    solved[1].CV = np.ones(len(solved[1].F))  # the least infeasible is what results have then
+    sampling = FamilySampling(GaussianMixture(n_components=1), solved, (0.2, 0.4, 0.6), 0.4)
+    assert len(sampling._family.known) == 2
+    x = sampling.do(Placed(0.4), 20, random_state=np.random.default_rng(0)).get("X")
+    assert np.abs(x[:, 1:] - 0.4).max() < 0.05
+    assert np.ptp(x[:, 0]) > 0.8
+
+
+def test_one_training_serves_several_runs():
+    solved = [
+        SimpleNamespace(problem=Placed(at), X=(s := solutions(at)).u, F=s.f, CV=None)
+        for at in (0.2, 0.4)
+    ]
+    trained = FamilySampling(GaussianMixture(), solved, (0.2, 0.4), 0.3).fit()
+    fresh = FamilySampling(GaussianMixture(), solved, (0.2, 0.4), 0.3)
+    fresh.do(Placed(0.3), 5, random_state=np.random.default_rng(9))
+    draws = [
+        sampling.do(Placed(0.3), 5, random_state=np.random.default_rng(1)).get("X")
+        for sampling in (trained, fresh)
+    ]
+    np.testing.assert_array_equal(*draws)
+    assert trained.slot.n_fits == 1
+
+
 def test_a_warm_start_that_cannot_be_is_refused():
     solved = [
         SimpleNamespace(problem=Placed(at), X=(s := solutions(at)).u, F=s.f, CV=None)
@@ -191,7 +220,7 @@ def test_a_warm_start_that_cannot_be_is_refused():
     ]
     with pytest.raises(ValueError, match="descriptors have 3 rows, but solved has 2"):
         FamilySampling(GaussianMixture(), solved, [1, 2, 3], 1.5)
-    with pytest.raises(ValueError, match="two tasks with solutions at least; got 1"):
+    with pytest.raises(ValueError, match="two tasks with feasible solutions at least; got 1"):
         FamilySampling(GaussianMixture(), solved[:1], [1], 1.5)
     with pytest.raises(ValueError, match="must be 1 numbers"):
         FamilySampling(GaussianMixture(), solved, [1, 2], [1.5, 2])

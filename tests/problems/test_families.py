@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from moocore import is_nondominated
+from scipy.spatial import cKDTree
 
 from evogen.problems import get_problem, list_problems
 from evogen.problems.families import NUMBERS, DFTask
@@ -23,22 +24,51 @@ def test_tasks_differ_by_their_descriptor_and_have_fronts(name):
         assert not (f[:, None] < front[None] - 1e-9).all(axis=2).any()
 
 
-SETS = {
-    1: lambda x, t: np.full_like(x, abs(np.sin(0.5 * np.pi * t))),
-    3: lambda x, t: np.sin(0.5 * np.pi * t) + x ** (np.sin(0.5 * np.pi * t) + 1.5),
-    5: lambda x, t: np.full_like(x, np.sin(0.5 * np.pi * t)),
-}
+N_VAR = 6
 
 
-@pytest.mark.parametrize("number", SETS)
-def test_the_pareto_set_moves_with_time_as_the_report_says(number):
-    for time in (0.0, 0.3, 0.9):
-        task = DFTask(number, time, 6, "task")
-        first = np.linspace(0.0, 1.0, 50)
-        x = np.column_stack([first, *[SETS[number](first, time)] * 5])
-        front = task.pareto_front(2000)
-        gap = np.linalg.norm(task.evaluate(x)[:, None] - front, axis=2).min(axis=1)
-        assert gap.max() < 2e-3
+def pareto_set(number, t):
+    """The report's sets, densely; the front must be what they reach, and reach what they are."""
+    task = DFTask(number, t, N_VAR, "task")
+    first = np.linspace(task.xl[0], task.xu[0], 4001)
+    wave = np.sin(0.5 * np.pi * t)
+    rest = [np.zeros_like(first)] * (N_VAR - 1)
+    if number == 1:
+        rest = [np.full_like(first, abs(wave))] * (N_VAR - 1)
+    elif number == 2:
+        x = np.full((len(first), N_VAR), abs(wave))
+        x[:, int((N_VAR - 1) * abs(wave))] = first
+        return task, x
+    elif number == 3:
+        rest = [wave + first ** (wave + 1.5)] * (N_VAR - 1)
+    elif number == 4:
+        b = 1 + abs(np.cos(0.5 * np.pi * t))
+        c = max(abs(wave), wave + b)
+        first = first[(first >= wave) & (first <= wave + b)]
+        rest = [wave * (first / c) ** 2 / (i + 1) for i in range(1, N_VAR)]
+    elif number in (5, 6):
+        rest = [np.full_like(first, wave)] * (N_VAR - 1)
+    elif number == 7:
+        rest = [1 / (1 + np.exp(5 * np.cos(0.5 * np.pi * t) * (first - 2.5)))] * (N_VAR - 1)
+    elif number == 8:
+        rest = [wave * np.sin(4 * np.pi * first) / (1 + abs(wave))] * (N_VAR - 1)
+    elif number == 9:
+        rest, last = [], first
+        for _ in range(N_VAR - 1):
+            last = np.cos(4 * t + first + last)
+            rest.append(last)
+    return task, np.column_stack([first, *rest])
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("time", [0.1, 0.3, 0.9])
+def test_fronts_are_what_the_pareto_sets_reach_and_no_more(number, time):
+    task, x = pareto_set(number, time)
+    assert ((x >= task.xl) & (x <= task.xu)).all()
+    reached, front = task.evaluate(x), task.pareto_front(2000)
+    reached = reached[is_nondominated(reached)]
+    assert cKDTree(front).query(reached)[0].max() < 0.02
+    assert cKDTree(reached).query(front)[0].max() < 0.02
 
 
 def test_twins_move_all_tasks_alike_and_keep_their_fronts():
@@ -57,5 +87,7 @@ def test_sizes():
     assert len(list(NUMBERS)) == 9
     with pytest.raises(ValueError, match="n_tasks=1"):
         get_problem("df4-family", n_tasks=1)
+    with pytest.raises(ValueError, match="fold='bent' is for the twin, df4-family-shifted"):
+        get_problem("df4-family", fold="bent")
     with pytest.raises(ValueError, match="n_var=1"):
         get_problem("df4-family", n_var=1)
