@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, markdown
+from common import RESULTS, ROOT, fill, markdown
 
 from evogen import minimize_multitask
 from evogen.algorithms import get_multitask_algorithm
@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def write(lines: Sequence[dict[str, Any]], path: Path) -> None:
-    """The page, of the seeds that all have finished."""
+    """The page, of the seeds that all have finished, and its table in `docs/multitask.md`."""
     runs = len(list_problems(SUITE)) * (len(OURS) + len(THEIRS))
     whole = {seed for seed, n in Counter(line["seed"] for line in lines).items() if n == runs}
     kept = [line for line in lines if line["seed"] in whole]
@@ -149,6 +149,8 @@ def write(lines: Sequence[dict[str, Any]], path: Path) -> None:
         "in the same processes, one thread, on a machine with other work.\n\n" + table(kept),
         encoding="utf-8",
     )
+    shown = f"Median IGD of {len(whole)} seeds:\n\n{table(kept).rstrip()}"
+    fill(ROOT / "docs" / "multitask.md", "rivals", shown, __file__)
 
 
 if __name__ == "__main__":
