@@ -1,6 +1,6 @@
 """The study of families of tasks in `docs/multitask.md`: a model told which task is meant.
 
-    python benchmarks/family_study.py run --store families.db --jobs 2    # about 1 CPU hour
+    python benchmarks/family_study.py run --store families.db --jobs 2    # about 2 CPU hours
     python benchmarks/family_study.py report --store families.db
 
 `df1-family` to `df9-family` and their shifted twins, ten tasks each, seeds 1 to 11. Parts

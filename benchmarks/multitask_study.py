@@ -310,11 +310,14 @@ def report(path: Path, data: str | None, seeded: bool) -> None:
             text += [to_markdown(cost_table(results))]
             told = summary(split, n_seeds)
             if part.pairs:
-                told += f"\n\n{price(store, results)}"
-                text += [f"{price(store, results)}\n"]
-            if name == "gan":
-                told += f"\n\n{gan_and_nulls(results)}"
-                text += [f"{gan_and_nulls(results)}\n"]
+                more = price(store, results)
+            elif name == "gan":
+                more = gan_and_nulls(results)
+            else:
+                more = ""
+            if more:
+                told += f"\n\n{more}"
+                text += [f"{more}\n"]
             fill(ROOT / "docs" / "multitask.md", name, told, __file__)
             if name == "main":
                 fill(ROOT / "README.md", "multitask", headline(split, n_seeds), __file__)

@@ -63,7 +63,11 @@ def ratios(path: Path, store: Store, part: str) -> tuple[dict[str, dict[str, flo
     if not keys:
         return {}, 0
     done = summarize(store, keys=keys).done
-    igd = {(row, a, c.seed): c.igd or np.inf for (row, a), cells in done.items() for c in cells}
+    igd = {
+        (row, a, c.seed): np.inf if c.igd is None else c.igd
+        for (row, a), cells in done.items()
+        for c in cells
+    }
     logs: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for (row, setting, seed), value in igd.items():
         logs[row.split()[0]][setting].append(np.log(value / igd[row, next(iter(SETTINGS)), seed]))

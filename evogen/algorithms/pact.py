@@ -48,10 +48,10 @@ class PACT(RankedMultitask):
     Survival is NSGA-II's, but a first front that is too large is thinned out by SPEA2's truncation.
 
     A generative model is one more transfer, fitted every `refit_every` generations (if any child is
-    to be its own then). With
-    `Transfer()` as examples there is one model per task, of the task's solutions given the others',
-    and it is asked for what their best ones are here. With `Family()` there is one model of all
-    tasks' solutions, and it is asked for those that belong to the task's descriptor.
+    to be its own then). With `Transfer()` as examples there is one model per task, of the task's
+    solutions given the others', and it is asked for what their best ones are here. With `Family()`
+    there is one model of all tasks' solutions, and it is asked for those that belong to the task's
+    descriptor.
 
     Args:
         pop_size: Size of every task's population.
@@ -171,10 +171,12 @@ class PACT(RankedMultitask):
         success = np.full((n_tasks, n_tasks), np.nan)
         made = [np.empty((0, self.n_var)) for _ in self.states]
         self._made = [(np.empty(0, dtype=int),) * 2 for _ in self.states]
+        # Once a generation: what ranks a task's solutions serves all tasks that ask for them.
+        known = [] if self.model is None else [self._solutions(k) for k in range(n_tasks)]
         for t in self.alive:
             shares[t], sources[t] = self._shares(t, now)
             success[t] = np.where(sources[t] > 0, self.source_credit[t].rate, np.nan)
-            made[t], self._made[t] = self._offspring(t, now, shares[t], sources[t])
+            made[t], self._made[t] = self._offspring(t, now, shares[t], sources[t], known)
         entry = {"n_gen": self.n_gen + 1, "shares": shares, "sources": sources}
         self.log.append({**entry, "success": success})
         self._before = now
@@ -191,7 +193,12 @@ class PACT(RankedMultitask):
         return share, source / source.sum()
 
     def _offspring(
-        self, t: int, now: dict[int, np.ndarray], share: np.ndarray, source: np.ndarray
+        self,
+        t: int,
+        now: dict[int, np.ndarray],
+        share: np.ndarray,
+        source: np.ndarray,
+        known: list[Solutions | None],
     ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
         """Children of a task, which operator made each, and whose solutions it took, or -1."""
         n = len(now[t])
@@ -203,7 +210,7 @@ class PACT(RankedMultitask):
         for j in np.unique(kind):
             if self.names[j] == MODEL:
                 rows = np.flatnonzero(kind == j)
-                made[rows], origin[rows] = self._by_model(t, len(rows)), -1
+                made[rows], origin[rows] = self._by_model(t, len(rows), known), -1
                 continue
             for k in np.unique(origin[kind == j]):
                 rows = np.flatnonzero((kind == j) & (origin == k))
@@ -222,11 +229,10 @@ class PACT(RankedMultitask):
         at = (np.arange(n) + self.random_state.random()) / n
         return np.minimum(np.searchsorted(np.cumsum(share), at), np.flatnonzero(share > 0)[-1])
 
-    def _by_model(self, t: int, n: int) -> np.ndarray:
+    def _by_model(self, t: int, n: int, known: list[Solutions | None]) -> np.ndarray:
         """What the model makes of the other tasks' best; of the task's own where it fails."""
         which = 0 if self.examples.one_for_all else t
         slot, examples, rng = self.slots[which], self._examples[t], self.random_state
-        known = [self._solutions(k) for k in range(len(self.states))]
         own = known[t]
         points = self.states[t].points
         assert points is not None

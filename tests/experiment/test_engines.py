@@ -113,7 +113,7 @@ def test_whatever_happens_to_a_cell_is_recorded_with_its_cause_and_the_others_go
     grid = campaign(
         trouble, tmp_path, "none", "raising", "nan", "hanging", "greedy", "crashing", "killing"
     )
-    summary = grid.run(jobs=2, time_limit=1.0, memory_limit="4 GB", progress=False)
+    summary = grid.run(jobs=2, time_limit=3.0, memory_limit="4 GB", progress=False)
     assert (summary.n_done, len(summary.failed)) == (2, 12)
     stored = cells(grid)
     for seed in (1, 2):
@@ -121,7 +121,7 @@ def test_whatever_happens_to_a_cell_is_recorded_with_its_cause_and_the_others_go
         causes = {kind: stored[kind, seed].error for kind, s in stored if s == seed}
         assert causes["raising"] == "RuntimeError: the simulator said no"
         assert "none of the 48 evaluations gave finite" in causes["nan"]
-        assert causes["hanging"] == "TimedOut: stopped after its time limit of 1 s"
+        assert causes["hanging"] == "TimedOut: stopped after its time limit of 3 s"
         assert causes["greedy"].startswith("MemoryError: Unable to allocate 7.45 GiB")
         assert "killed by SIGSEGV" in causes["crashing"]
         assert "killed by SIGKILL" in causes["killing"]
@@ -222,18 +222,21 @@ def test_the_memory_limit_holds_inside_the_block_only():
 @pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("dask", "distributed")])
 def test_a_cluster_finds_what_this_machine_finds(engine, package, trouble, tmp_path):
     pytest.importorskip(package)
-    kinds = ("none", "raising", "killing", "hanging")
     here = campaign(trouble, tmp_path, "none", store="here.db", seeds=1)
     here.run(jobs=0, progress=False)
-    there = campaign(trouble, tmp_path, *kinds, store="there.db", seeds=1)
-    summary = there.run(engine=engine, jobs=2, time_limit=1.5, progress=False)
-    assert (summary.n_done, len(summary.failed)) == (1, 3)
+    there = campaign(trouble, tmp_path, "none", "raising", "killing", store="there.db", seeds=1)
+    summary = there.run(engine=engine, jobs=2, progress=False)
+    assert (summary.n_done, len(summary.failed)) == (1, 2)
     assert results(there.store) == results(here.store)
     stored = cells(there)
     assert stored["none", 1].engine == engine
     assert stored["raising", 1].error == "RuntimeError: the simulator said no"
     assert stored["killing", 1].error.startswith("WorkerDied: ")
-    assert stored["hanging", 1].error == "TimedOut: stopped after its time limit of 1.5 s"
+    # By itself: a cluster says late, on a busy machine, that a worker died, and so near the limit
+    # any death counts as one by it.
+    slow = campaign(trouble, tmp_path, "hanging", store="slow.db", seeds=1)
+    assert len(slow.run(engine=engine, jobs=1, time_limit=1.5, progress=False).failed) == 1
+    assert cells(slow)["hanging", 1].error == "TimedOut: stopped after its time limit of 1.5 s"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])

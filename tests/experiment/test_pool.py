@@ -46,7 +46,7 @@ def test_the_environment_of_this_process_is_left_as_it_was(parts):
 
 
 def test_a_task_over_its_time_limit_is_stopped_and_the_next_one_is_served():
-    with WorkerPool(time.sleep, 2, time_limit=0.5) as pool:
+    with WorkerPool(time.sleep, 2, time_limit=2.0) as pool:
         pool.submit(1000)
         pool.submit(0.01)
         finished = []
@@ -55,7 +55,7 @@ def test_a_task_over_its_time_limit_is_stopped_and_the_next_one_is_served():
         errors = {f.task: f.error for f in finished}
         assert errors[0.01] is None
         assert isinstance(errors[1000], TimedOut)
-        assert str(errors[1000]).startswith("stopped after its time limit of 0.5 s")
+        assert str(errors[1000]).startswith("stopped after its time limit of 2 s")
         assert one_after_another(pool, 0.02).error is None
 
 
