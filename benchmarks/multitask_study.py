@@ -118,6 +118,9 @@ PARTS = {
     ),
 }
 
+LEARNED = {"gan": "emtgs", "model": "pact-model"}
+"""In parts about a learned transfer, the algorithm that has it; the others are its nulls."""
+
 INTRODUCTION = """# Several tasks at once: all tables
 
 Written by `python benchmarks/multitask_study.py report`, the runs by `... run`; CEC17-MTMO (twins:
@@ -266,18 +269,18 @@ def price(store: Store, results: Results, spared: float = 0.05) -> str:
     )
 
 
-def gan_and_nulls(results: Results) -> str:
-    """EMT-GS against its own loop with the GAN replaced, originals and twins."""
+def learned_and_nulls(results: Results, learned: str) -> str:
+    """An algorithm against its own loop with the model replaced, originals and twins."""
     lines = []
     for rows, title in (("original", "originals"), ("shifted", "shifted twins")):
-        half = select(results, rows, [a for a in results.algorithms if a != "pact"], "emtgs")
+        half = select(results, rows, [a for a in results.algorithms if a != "pact"], learned)
         marks = {
             null: [our_mark(half, label, null) for label in half.rows]
             for null in half.algorithms
-            if null != "emtgs"
+            if null != learned
         }
         found = "; ".join(f"{counted(m, f' than `{null}`')}" for null, m in marks.items())
-        lines.append(f"- {title}: EMT-GS is {found}.")
+        lines.append(f"- {title}: `{learned}` is {found}.")
     return "\n".join(lines)
 
 
@@ -311,8 +314,8 @@ def report(path: Path, data: str | None, seeded: bool) -> None:
             told = summary(split, n_seeds)
             if part.pairs:
                 more = price(store, results)
-            elif name == "gan":
-                more = gan_and_nulls(results)
+            elif name in LEARNED:
+                more = learned_and_nulls(results, LEARNED[name])
             else:
                 more = ""
             if more:
