@@ -21,7 +21,8 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import torch
-from criteria.adversarial import BEGAN_SETTINGS, STEADY
+from criteria.adversarial import BEGAN_SETTINGS, CRITIC_FIRST, STEADY
+from criteria.autoregressive import GREY
 from criteria.diffusion import DIGITS as DIFFUSION_ON_DIGITS
 from criteria.diffusion import TOY as DIFFUSION_ON_TOYS
 from criteria.evolved_and_styled import STYLE
@@ -75,7 +76,7 @@ ON_TOYS: dict[str, Make] = {
     "GAN": lambda: GAN(**SMALL_GAN, r1=0.1),
     "LSGAN": lambda: LSGAN(**SMALL_GAN, r1=0.1),
     "WGAN": lambda: WGAN(**{**SMALL_GAN, "n_steps": 500}),
-    "WGANGP": lambda: WGANGP(**{**SMALL_GAN, "n_steps": 600}),
+    "WGANGP": lambda: WGANGP(**{**STEADY, **CRITIC_FIRST, "n_steps": N_TOY_STEPS}),
     "EGAN": lambda: EGAN(n_steps=N_TOY_STEPS // 3, batch_size=128),
     "ScoreModel": lambda: ScoreModel(n_steps=N_TOY_STEPS, batch_size=512, n_octaves=6),
     "DDPM": lambda: DDPM(
@@ -106,7 +107,7 @@ ON_DIGITS: dict[str, Make] = {
     "VMFVAE": lambda: VMFVAE(**VAE_ON_DIGITS),
     "HierarchicalVAE": lambda: HierarchicalVAE(n_steps=800, likelihood="bernoulli", batch_size=128),
     "VQVAE": lambda: VQVAE(n_steps=1000, n_embeddings=32, batch_size=64),
-    "PixelCNN": lambda: PixelCNN(n_steps=300),
+    "PixelCNN": lambda: PixelCNN(**{**GREY, "n_steps": 600}),
     "PixelRNN": lambda: PixelRNN(n_steps=200, kind="row"),
     "DCGAN": lambda: DCGAN(
         n_steps=1000, lr_generator=1e-3, lr_discriminator=1e-3, schedule="linear", ema_decay=0.99

@@ -32,8 +32,13 @@ STEADY: dict[str, Any] = {
 """Adam without momentum, a rate that falls in the second half, averaged weights."""
 SHORT: dict[str, Any] = {**WIDE, "batch_size": 256, "betas": (0.5, 0.9)}
 """The same networks as they are often trained: momentum, one rate, the last weights."""
-CRITIC_FIRST: dict[str, Any] = {"n_steps": 1200, "n_critic": 5, "lr_generator": 3e-4}
-"""A critic that is near its optimum before every step of the generator."""
+CRITIC_FIRST: dict[str, Any] = {
+    "n_steps": 4000,
+    "n_critic": 5,
+    "n_octaves": 5,
+    "lr_discriminator": 2e-3,
+}
+"""A critic that is near its optimum before every step of G, and sees modes of a hundredth."""
 N_UPDATES = 5000
 
 BEGAN_SETTINGS: dict[str, Any] = {
@@ -42,9 +47,11 @@ BEGAN_SETTINGS: dict[str, Any] = {
     "lambda_k": 0.1,
     "power": 2,
     "ema_decay": 0.99,
+    "lr_generator": 2e-3,
     "latent_dim": 16,
     "architecture": "mlp",
     "norm": "batch",
+    "norm_discriminator": "layer",
     "packing": 4,
     "batch_size": 256,
     "hidden_generator": (256, 256),

@@ -65,6 +65,8 @@ class AdversarialModel(NeuralModel):
             (perceptrons only).
         norm_discriminator: "batch", "layer" or None, in the discriminator. With "batch", data and
             generated rows are batches of their own.
+        n_octaves: Sines and cosines of a discriminator's inputs at so many frequencies are inputs
+            too, if it is a perceptron; for fine structure in few dimensions (Tancik et al. 2020).
         spectral_norm: Whether every layer of the discriminator is divided by its largest singular
             value (Miyato et al. 2018).
         packing: Number of rows that the discriminator judges together (Lin et al. 2018, "PacGAN").
@@ -95,6 +97,7 @@ class AdversarialModel(NeuralModel):
     norm: Norm | None = None
     output_norm: bool = False
     norm_discriminator: Norm | None = None
+    n_octaves: int = 0
     spectral_norm: bool = False
     packing: int = 1
     n_critic: int = 1
@@ -131,6 +134,7 @@ class AdversarialModel(NeuralModel):
         if self.output_norm and self.norm is None:
             raise ValueError("output_norm=True needs norm='batch' or 'layer'; got norm=None")
         check_betas(self.betas)
+        check_number("n_octaves", self.n_octaves, low=0, high=64, integer=True)
         for name in ("lr_generator", "lr_discriminator", "r1", "gp_weight", "instance_noise"):
             check_number(name, getattr(self, name), low=0)
         check_number("negative_weight", self.negative_weight, low=0, high=1)
@@ -211,6 +215,7 @@ class AdversarialModel(NeuralModel):
             activation=self.activation,
             norm=self.norm_discriminator,
             n_condition=n_condition,
+            n_octaves=self.n_octaves,
         )
 
     def adam_settings(self, name: str) -> dict[str, Any]:

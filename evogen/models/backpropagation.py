@@ -60,8 +60,8 @@ class PlainMLP:
 
     @staticmethod
     def supports(mlp: object) -> bool:
-        """Whether a network is an `MLP` itself, without normalization and FiLM."""
-        if type(mlp) is not MLP:
+        """Whether a network is an `MLP` itself, of its inputs alone, without norms and FiLM."""
+        if type(mlp) is not MLP or mlp.n_octaves:
             return False
         return not mlp.norms and not mlp.films and mlp.output_norm is None
 

@@ -147,7 +147,14 @@ class BEGAN(AdversarialModel):
         else:
             hidden: Sequence[int] = self.hidden_discriminator
             norm = self.norm_discriminator
-            encoder = MLP(d, n_code, hidden=hidden, activation=self.activation, norm=norm)
+            encoder = MLP(
+                d,
+                n_code,
+                hidden=hidden,
+                activation=self.activation,
+                norm=norm,
+                n_octaves=self.n_octaves,
+            )
             decoder = MLP(
                 n_code,
                 d,

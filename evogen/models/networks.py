@@ -70,6 +70,8 @@ class MLP(nn.Module):
         n_condition: Number of condition inputs, 0 for none.
         conditioning: "concat": appended to the inputs; "film": scales and shifts every hidden
             layer (Perez et al. 2018, "FiLM"), starting from the identity.
+        n_octaves: Sines and cosines of the inputs at so many frequencies are inputs too; see
+            `fourier_features`.
     """
 
     def __init__(
@@ -84,10 +86,12 @@ class MLP(nn.Module):
         output_norm: bool = False,
         n_condition: int = 0,
         conditioning: Conditioning = "concat",
+        n_octaves: int = 0,
     ) -> None:
         super().__init__()
         film = conditioning == "film" and n_condition > 0
-        widths = [n_in + (0 if film else n_condition), *hidden]
+        self.n_octaves = n_octaves
+        widths = [n_in * (1 + 2 * n_octaves) + (0 if film else n_condition), *hidden]
         self.activation_name, self.output_name = activation, output
         self.activation = ACTIVATIONS[activation]
         self.output_activation = None if output == "linear" else ACTIVATIONS[output]
@@ -106,6 +110,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Maps `(n, n_in)`, with a condition `(n, n_condition)` if there is one."""
+        x = fourier_features(x, self.n_octaves)
         if condition is not None and not self.films:
             x = torch.cat((x, condition), dim=1)
         for i, layer in enumerate(self.layers):

@@ -133,6 +133,7 @@ class OtherHook(GAN):
         GAN(gp_weight=0.1),
         GAN(spectral_norm=True),
         GAN(packing=2),
+        GAN(n_octaves=1),
         GAN(norm_discriminator="batch"),
         WGANGP(),
         OtherLoss(),

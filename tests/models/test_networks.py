@@ -85,6 +85,15 @@ def test_fourier_features_start_with_x_and_double_the_frequency():
     assert fourier_features(x, 0) is x
 
 
+def test_a_perceptron_with_octaves_is_one_of_the_features_beside_the_condition():
+    x, condition = torch.randn(7, 2, generator=generator()), torch.ones(7, 1)
+    net = MLP(2, 3, n_octaves=2, n_condition=1)
+    plain = MLP(10, 3, n_condition=1)
+    initialize(net, generator())
+    plain.load_state_dict(net.state_dict())
+    assert torch.equal(net(x, condition), plain(fourier_features(x, 2), condition))
+
+
 def test_a_misspelt_choice_gets_the_near_one():
     with pytest.raises(ValueError, match=r"activation must be one of .*did you mean 'tanh'"):
         check_choice("activation", "tanhh", ("relu", "tanh"))
