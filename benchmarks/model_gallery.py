@@ -1,6 +1,6 @@
 """Pictures of what every generative model makes, trained on the spot.
 
-    python benchmarks/model_gallery.py              # all panels, about 15 CPU minutes
+    python benchmarks/model_gallery.py              # all panels, about 25 CPU minutes
     python benchmarks/model_gallery.py --panel toys --panel codes
 
 Writes `docs/figures/gallery-*.png` and `docs/gallery.md`. Everything is trained with seed 1 and
@@ -26,6 +26,7 @@ from criteria.autoregressive import GREY
 from criteria.diffusion import DIGITS as DIFFUSION_ON_DIGITS
 from criteria.diffusion import TOY as DIFFUSION_ON_TOYS
 from criteria.evolved_and_styled import STYLE
+from criteria.sequences import END, SYMBOLS, expressions, share_valid
 from criteria.yardsticks import binary, digits_split
 from torch import Tensor
 
@@ -47,10 +48,13 @@ from evogen.models import (
     GaussianMixture,
     GenerativeModel,
     HierarchicalVAE,
+    KernelDiffusion,
     PixelCNN,
     PixelRNN,
     ScoreModel,
+    SeqGAN,
     StyleGAN,
+    UniVAE,
 )
 from evogen.models.rng import normal, seeded_generator
 from evogen.models.toys import TOYS
@@ -61,23 +65,34 @@ PAGE = ROOT / "docs" / "gallery.md"
 SEED = 1
 TOY_POINTS, SHOWN_POINTS = 10_000, 1000
 N_TOY_STEPS = 1000
-N_IMAGES = 20
+N_IMAGES, N_TEXTS = 20, 12
 
 Make = Callable[[], GenerativeModel]
 
 SHORTER: dict[str, Any] = {"n_steps": 2 * N_TOY_STEPS, "n_sample_steps": 100}
 SMALL_GAN: dict[str, Any] = {**STEADY, "n_steps": N_TOY_STEPS}
+VAE_ON_TOYS: dict[str, Any] = {
+    "n_steps": N_TOY_STEPS,
+    "latent_dim": 2,
+    "hidden": (128, 128),
+    "batch_size": 256,
+}
 ON_TOYS: dict[str, Make] = {
     "PCA": lambda: PCA(n_components=1),
     "GaussianMixture": lambda: GaussianMixture(n_components=30, n_steps=200),
     "AE": lambda: AE(n_steps=N_TOY_STEPS, latent_dim=2, n_components=30, batch_size=256),
-    "VAE": lambda: VAE(n_steps=N_TOY_STEPS, latent_dim=2, hidden=(128, 128), batch_size=256),
+    "VAE": lambda: VAE(**VAE_ON_TOYS),
+    "BNVAE": lambda: BNVAE(**VAE_ON_TOYS),
+    "VMFVAE": lambda: VMFVAE(**{**VAE_ON_TOYS, "latent_dim": 3}),
+    "HierarchicalVAE": lambda: HierarchicalVAE(n_steps=N_TOY_STEPS, batch_size=256),
     "VQVAE": lambda: VQVAE(n_steps=N_TOY_STEPS, batch_size=256, prior_steps=200),
     "GAN": lambda: GAN(**SMALL_GAN, r1=0.1),
     "LSGAN": lambda: LSGAN(**SMALL_GAN, r1=0.1),
     "WGAN": lambda: WGAN(**{**SMALL_GAN, "n_steps": 500}),
     "WGANGP": lambda: WGANGP(**{**STEADY, **CRITIC_FIRST, "n_steps": N_TOY_STEPS}),
+    "BEGAN": lambda: BEGAN(n_steps=2 * N_TOY_STEPS, batch_size=256, packing=4, power=2),
     "EGAN": lambda: EGAN(n_steps=N_TOY_STEPS // 3, batch_size=128),
+    "KernelDiffusion": lambda: KernelDiffusion(),
     "ScoreModel": lambda: ScoreModel(n_steps=N_TOY_STEPS, batch_size=512, n_octaves=6),
     "DDPM": lambda: DDPM(
         **{**DIFFUSION_ON_TOYS, "n_steps": 2 * N_TOY_STEPS, "n_sample_steps": 100}
@@ -90,6 +105,14 @@ VAE_ON_DIGITS: dict[str, Any] = {
     "batch_size": 128,
     "architecture": "mlp",
     "hidden": (256, 256),
+}
+CONVOLUTIONS: dict[str, Any] = {
+    "batch_size": 64,
+    "schedule": "linear",
+    "ema_decay": 0.99,
+    "latent_dim": 32,
+    "output": "sigmoid",
+    "norm": "batch",
 }
 ON_DIGITS: dict[str, Make] = {
     "PCA": lambda: PCA(n_components=10),
@@ -109,15 +132,20 @@ ON_DIGITS: dict[str, Make] = {
     "VQVAE": lambda: VQVAE(n_steps=1000, n_embeddings=32, batch_size=64),
     "PixelCNN": lambda: PixelCNN(**{**GREY, "n_steps": 600}),
     "PixelRNN": lambda: PixelRNN(n_steps=200, kind="row"),
+    "GAN": lambda: GAN(**CONVOLUTIONS, n_steps=1000, r1=1.0),
+    "LSGAN": lambda: LSGAN(**CONVOLUTIONS, n_steps=1000),
+    "WGAN": lambda: WGAN(**CONVOLUTIONS, n_steps=300),
     "DCGAN": lambda: DCGAN(
         n_steps=1000, lr_generator=1e-3, lr_discriminator=1e-3, schedule="linear", ema_decay=0.99
     ),
     "WGANGP": lambda: WGANGP(n_steps=300, n_critic=3, ema_decay=0.99),
     "BEGAN": lambda: BEGAN(**{**BEGAN_SETTINGS, "n_steps": 2500}),
+    "EGAN": lambda: EGAN(**CONVOLUTIONS, n_steps=400),
     "StyleGAN": lambda: StyleGAN(**{**STYLE, "n_steps": 800}),
     "ScoreModel": lambda: ScoreModel(
         n_steps=500, batch_size=64, lr=2e-3, schedule="cosine", ema_decay=0.99
     ),
+    "KernelDiffusion": lambda: KernelDiffusion(),
     "DDPM": lambda: DDPM(**{**DIFFUSION_ON_DIGITS, "n_steps": 600}),
 }
 MEANS_ONLY = {"VAE", "BNVAE", "VMFVAE", "HierarchicalVAE"}
@@ -302,6 +330,24 @@ def prompts() -> str:
     return "LatentDiffusion: eight pictures for each prompt, from the same noise, by guidance w."
 
 
+def sequences() -> str:
+    """Arithmetic expressions written by the models of token sequences, as lines of text."""
+    x = expressions(10_000, SEED)
+    grammar: dict[str, Any] = {"n_tokens": len(SYMBOLS), "end_token": END}
+    lines = {"data": x[:N_TEXTS]}
+    for name, make in {
+        "UniVAE": lambda: UniVAE(**grammar, n_steps=1000, schedule="linear"),
+        "SeqGAN": lambda: SeqGAN(**grammar, n_steps=800, n_pretrain_steps=700),
+    }.items():
+        drawn = trained(make, x).sample(1000)
+        lines[f"{name}, {share_valid(drawn):.1%} of 1,000 valid"] = drawn[:N_TEXTS]
+    shown = (
+        f"{label}: " + "  ".join("".join(SYMBOLS[i] for i in row).rstrip("$") for row in rows)
+        for label, rows in lines.items()
+    )
+    return "Arithmetic expressions, learned from 10,000.\n\n```text\n" + "\n".join(shown) + "\n```"
+
+
 def binary_pixels() -> str:
     """Samples of the models with an exact likelihood on black and white digits."""
     train = binary(digits_split()[0])
@@ -324,7 +370,9 @@ PANELS: dict[str, tuple[str, Callable[[], str]]] = {
     "diffusion": ("Diffusion", chain),
     "prompts": ("Prompts", prompts),
     "pixels": ("Pixel by pixel", binary_pixels),
+    "sequences": ("Token sequences", sequences),
 }
+WITHOUT_PICTURE = {"sequences"}
 HEADER = """# Gallery
 
 Made by `python benchmarks/model_gallery.py`, trained on a CPU in seconds to a minute each, with one
@@ -344,14 +392,16 @@ def main() -> None:
     if PAGE.exists():
         for part in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
             title, _, rest = part.partition("\n")
-            known[title] = rest.split("\n\n")[0].strip()
+            known[title] = rest.partition("\n![")[0].strip()
     for name, (title, panel) in PANELS.items():
         if args.panel is None or name in args.panel:
             known[title] = panel()
     text = HEADER
     for name, (title, _) in PANELS.items():
         if title in known:
-            text += f"\n## {title}\n\n{known[title]}\n\n![{title}](figures/gallery-{name}.png)\n"
+            text += f"\n## {title}\n\n{known[title]}\n"
+            if name not in WITHOUT_PICTURE:
+                text += f"\n![{title}](figures/gallery-{name}.png)\n"
     PAGE.write_text(text, encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -289,7 +290,12 @@ def test_a_campaign_that_is_killed_loses_only_unfinished_cells(parts, tmp_path, 
     )
     environment = {**os.environ, "SLOW_NOTES": str(notes)}
     process = subprocess.Popen(
-        [sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(script)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs in the background of a shell ignores Ctrl-C, and so do those it starts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
     def n_stored():
