@@ -65,8 +65,7 @@ class AdversarialModel(NeuralModel):
             (perceptrons only).
         norm_discriminator: "batch", "layer" or None, in the discriminator. With "batch", data and
             generated rows are batches of their own.
-        n_octaves: Sines and cosines of a discriminator's inputs at so many frequencies are inputs
-            too, if it is a perceptron; for fine structure in few dimensions (Tancik et al. 2020).
+        n_octaves: A perceptron D also sees sines and cosines of its inputs at so many frequencies.
         spectral_norm: Whether every layer of the discriminator is divided by its largest singular
             value (Miyato et al. 2018).
         packing: Number of rows that the discriminator judges together (Lin et al. 2018, "PacGAN").
