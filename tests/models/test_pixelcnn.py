@@ -14,7 +14,8 @@ def images(n=10, shape=(1, 4, 4), seed=0):
 
 def test_the_gate_is_a_product_of_tanh_and_sigmoid():
     a, b = torch.randn(2, 3, 2, 2), torch.randn(2, 3, 2, 2)
-    assert torch.equal(gate(torch.cat((a, b), dim=1)), a.tanh() * b.sigmoid())
+    # Vectorized or not, by how the numbers lie in memory, their last bits differ.
+    torch.testing.assert_close(gate(torch.cat((a, b), dim=1)), a.tanh() * b.sigmoid())
 
 
 def test_without_the_link_between_the_stacks_rows_above_are_lost():
