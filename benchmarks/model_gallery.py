@@ -69,7 +69,6 @@ N_IMAGES, N_TEXTS = 20, 12
 
 Make = Callable[[], GenerativeModel]
 
-SHORTER: dict[str, Any] = {"n_steps": 2 * N_TOY_STEPS, "n_sample_steps": 100}
 SMALL_GAN: dict[str, Any] = {**STEADY, "n_steps": N_TOY_STEPS}
 VAE_ON_TOYS: dict[str, Any] = {
     "n_steps": N_TOY_STEPS,
