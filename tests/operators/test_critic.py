@@ -5,7 +5,7 @@ import pytest
 from scipy.interpolate import RBFInterpolator
 
 from evogen.operators import RBFCritic
-from evogen.operators.critic import squared_distances
+from evogen.operators.critic import CholeskySystem, LUSystem, squared_distances
 
 
 @pytest.fixture
@@ -59,6 +59,82 @@ def test_a_refit_forgets_the_old_errors(data):
     critic = RBFCritic().fit(u, f)
     before = critic.loo_error
     assert not np.allclose(critic.fit(u, 2.0 * f).loo_error, before)
+
+
+def test_both_factorizations_solve_the_same_system(data):
+    u, f, _ = data
+    kernel = squared_distances(u, u) ** 1.5
+    tail = np.hstack([np.ones((60, 1)), u])
+    one, two = CholeskySystem(kernel, tail), LUSystem(kernel, tail)
+    for a, b in zip(one.solve(f), two.solve(f), strict=True):
+        assert np.allclose(a, b, rtol=1e-7, atol=1e-7 * np.abs(b).max())
+    assert np.allclose(one.inverse_diagonal(), two.inverse_diagonal(), rtol=1e-7)
+    weights, slope = one.solve(f)
+    assert np.allclose(kernel @ weights + tail @ slope, f)
+    assert np.abs(tail.T @ weights).max() < 1e-9 * np.abs(weights).max()
+
+
+def test_points_added_later_count_as_if_they_had_been_there(data):
+    u, f, q = data
+    once = RBFCritic(ridge=0.0).fit(u, f)
+    grown = RBFCritic(ridge=0.0).fit(u[:30], f[:30])
+    grown.extend(u[30:31], f[30:31]).extend(u[31:], f[31:])
+    assert isinstance(grown._system, CholeskySystem)
+    assert len(grown) == 60
+    assert np.allclose(grown.predict(q), once.predict(q), atol=1e-8)
+    assert np.allclose(grown.gradient(q), once.gradient(q), atol=1e-6)
+    assert np.allclose(grown.loo_error, once.loo_error, atol=1e-8)
+
+
+def test_nothing_added_changes_nothing(data):
+    u, f, q = data
+    critic = RBFCritic().fit(u, f)
+    before = critic.predict(q)
+    assert np.array_equal(critic.extend(u[:0], f[:0]).predict(q), before)
+
+
+def test_copies_can_be_added(data):
+    u, f, q = data
+    critic = RBFCritic().fit(u, f).extend(np.vstack([u[:5], u[:5]]), np.vstack([f[:5], f[:5]]))
+    assert np.allclose(critic.predict(q), RBFCritic().fit(u, f).predict(q), atol=0.5)
+
+
+def test_a_critic_of_flat_data_can_be_extended(data):
+    u, f, q = data
+    u = u.copy()
+    u[:40, 3] = 0.25
+    critic = RBFCritic().fit(u[:40], f[:40])
+    assert isinstance(critic._system, LUSystem)
+    critic.extend(u[40:], f[40:])
+    assert np.allclose(critic.predict(q), RBFCritic().fit(u, f).predict(q))
+
+
+def test_a_metric_is_a_change_of_variables(data):
+    u, f, q = data
+    metric = np.array([3.0, 1.0, 0.2, 1.0])
+    one = RBFCritic().fit(u[:40], f[:40], metric).extend(u[40:], f[40:])
+    two = RBFCritic().fit(u[:40] * metric, f[:40]).extend(u[40:] * metric, f[40:])
+    assert np.allclose(one.predict(q), two.predict(q * metric))
+    assert np.allclose(one.gradient(q), two.gradient(q * metric) * metric)
+    assert np.allclose(one.loo_error, two.loo_error)
+
+
+@pytest.mark.parametrize("metric", [np.ones(3), np.array([1.0, 1.0, 0.0, 1.0])])
+def test_a_bad_metric_is_refused(data, metric):
+    with pytest.raises(ValueError, match="4 positive numbers"):
+        RBFCritic().fit(data[0], data[1], metric)
+
+
+def test_bad_additions_are_refused(data):
+    u, f, _ = data
+    critic = RBFCritic().fit(u, f)
+    with pytest.raises(ValueError, match="must be finite"):
+        critic.extend(u[:2], np.full((2, 2), np.nan))
+    with pytest.raises(ValueError, match="same widths"):
+        critic.extend(u[:2, :3], f[:2])
+    with pytest.raises(ValueError, match="same widths"):
+        critic.extend(u[:2], f[:2, :1])
+    assert len(critic) == 60
 
 
 def test_copies_and_constant_columns_do_not_break_the_fit(data):
