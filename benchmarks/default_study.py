@@ -1,6 +1,7 @@
 """The study behind `docs/ace.md`: the default algorithm, its rivals and its nulls.
 
-    python benchmarks/default_study.py run --store default.db --jobs 2    # about five CPU hours
+    python benchmarks/default_study.py run --store default.db --jobs 2    # about eight CPU hours
+    python benchmarks/default_study.py run --store default.db --part imf --only ace
     python benchmarks/default_study.py report --store default.db          # tables and figures
     python benchmarks/default_study.py report --store default.db --part twins --part large
 
@@ -8,17 +9,22 @@ The last one writes the tables and runs of these parts only, to `results/default
 and `_runs.csv` (`--name`, by default the parts' names joined by `-`). Of other pages it touches
 nothing but the passages on these parts in `docs/ace.md` (`PASSAGES`).
 
+With `--only`, algorithms that have not changed need not run again: for rivals that the store lacks,
+the report takes the runs recorded in `results/`, without their CPU seconds.
+
 Parts (`--part`, several allowed): `imf` (IMF1-10 and shifted twins, 30 variables, 5,000
-evaluations), `nulls` (ACE without one of its parts, there), `imf100` (originals with 100 variables,
-10,000 evaluations), `suites` (ZDT, DTLZ, WFG, UF at 10,000 evaluations), `large` (LSMOP with 100
-variables), `twins`, `twins-more` and `large-twins` (their shifted twins). Population 100, seeds 1
-to 11. Interrupted, the same command goes on.
+evaluations), `nulls` (ACE without one of its parts, there; `nulls-metric` without the critic's
+second metric, `nulls-aims` without directions that start near, three objectives), `imf100`
+(originals with 100 variables, 10,000 evaluations), `suites` (ZDT, DTLZ, WFG, UF at 10,000
+evaluations), `large` (LSMOP with 100 variables), `twins`, `twins-more` and `large-twins` (their
+shifted twins). Population 100, seeds 1 to 11. Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +83,8 @@ NULLS: dict[str, dict[str, Any]] = {
     "ace-base": {"operators": ("sbx", "differential")},
     "ace-near": {"distance": 0.0},
     "ace-generations": {"batch_size": POP_SIZE},
+    "ace-far": {"near": 0.0},
+    "ace-plain": {"stretch": False},
 }
 SUITES = ["zdt1", "zdt2", "zdt3", "zdt4", "zdt6", "dtlz", "wfg", "uf"]
 LARGE = ["lsmop"]
@@ -94,7 +102,10 @@ class Part:
 
 PARTS = {
     "imf": Part(IMF, ["ace", *RIVALS], 5000, {"n_var": 30}),
-    "nulls": Part(IMF, list(NULLS), 5000, {"n_var": 30}),
+    "nulls": Part(IMF, ["ace", "ace-base", "ace-near", "ace-generations"], 5000, {"n_var": 30}),
+    "nulls-metric": Part(IMF, ["ace", "ace-plain"], 5000, {"n_var": 30}),
+    "nulls-aims": Part(["imf4", "imf8", "imf4-shifted", "imf8-shifted"], ["ace", "ace-far"], 5000,
+                       {"n_var": 30}),
     "imf100": Part(["imf"], ["ace", "nsga2", "nsga2-de", "immoea"], 10_000, {"n_var": 100}),
     "suites": Part(SUITES, ["ace", "nsga2"], 10_000),
     "twins": Part([f"{name}-shifted" for name in SUITES[:6]], ["ace", "nsga2"], 10_000),
@@ -110,9 +121,15 @@ DRAWN = ["nsga2", "immoea", "gmoea", "rbf-nsga2", "ace"]
 PASSAGES = {"suites": True, "twins": False, "large": True}
 
 
-def campaign(part: Part, store: Path) -> Campaign:
-    """The cells of a part; nulls that are settings of ACE get names of their own."""
-    names = part.algorithms
+def campaign(part: Part, store: Path, only: Sequence[str] = ()) -> Campaign:
+    """The cells of a part; nulls that are settings of ACE get names of their own.
+
+    Args:
+        part: Problems, algorithms, budget.
+        store: Where the cells are kept.
+        only: Of these algorithms only; all of them if empty.
+    """
+    names = [name for name in part.algorithms if not only or name in only]
     return Campaign(
         part.problems,
         [Spec(n, "ace", NULLS[n]) if n in NULLS else Spec(n, n) for n in names],
@@ -124,26 +141,52 @@ def campaign(part: Part, store: Path) -> Campaign:
     )
 
 
-def run(store: Path, parts: Sequence[str], jobs: int) -> None:
+def run(store: Path, parts: Sequence[str], only: Sequence[str], jobs: int) -> None:
     """Run the cells of the parts that the store does not hold."""
     for name in parts:
-        print(name, campaign(PARTS[name], store).run(jobs=jobs), flush=True)
+        if not only or set(only) & set(PARTS[name].algorithms):
+            print(name, campaign(PARTS[name], store, only).run(jobs=jobs), flush=True)
+
+
+def recorded(name: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Runs of rivals in the files of earlier reports on a part, by row and algorithm.
+
+    Settings of ACE are left out: it changes, its rivals do not.
+    """
+    numbers = ("igd", "igd_plus", "hv", "n_eval")
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for path in sorted(RESULTS.glob("default_study*_runs.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            for line in csv.DictReader(file):
+                if line["part"] == name and line["algorithm"] not in NULLS:
+                    values = {n: float(line[n]) if line[n] else None for n in numbers}
+                    run = {"seed": int(line["seed"]), **values}
+                    runs.setdefault((line["problem"], line["algorithm"]), []).append(run)
+    return runs
 
 
 def finished(store: Store, path: Path, name: str) -> Results:
-    """The rows of a part that have all their seeds; compared with ACE."""
+    """The rows of a part that have all their seeds, and algorithms with such rows, beside ACE."""
     part = PARTS[name]
     keys = {cell.key for cell in campaign(part, path).cells}
     try:
         results = summarize(store, baseline="ace", keys=keys)
     except ValueError:  # no cell of this part is finished
         return Results({}, part.algorithms, "ace")
-    full = [
-        row
-        for row in results.rows
-        if all(len(results.done.get((row, a), [])) == SEEDS for a in part.algorithms)
-    ]
-    return restricted(results, full, part.algorithms, "ace")
+    done = results.done
+    for (row, algorithm), runs in recorded(name).items():
+        if (row, "ace") in done and len(done.get((row, algorithm), [])) < SEEDS:
+            like = replace(done[row, "ace"][0], key="", algorithm=algorithm, n_nonfinite=None)
+            like = replace(like, cpu_seconds=None, wall_seconds=None)
+            done[row, algorithm] = [replace(like, **run) for run in runs]
+
+    def whole(row: str, algorithm: str) -> bool:
+        return len(done.get((row, algorithm), [])) == SEEDS
+
+    rivals = [a for a in part.algorithms[1:] if any(whole(row, a) for row in results.rows)]
+    known = ["ace", *rivals]
+    rows = [row for row in results.rows if all(whole(row, a) for a in known)]
+    return restricted(results, rows, known, "ace")
 
 
 def against_the_best(results: Results) -> tuple[str, str]:
@@ -284,10 +327,11 @@ def report_parts(path: Path, names: Sequence[str], suffix: str) -> None:
 def main() -> None:
     """Command line."""
     parser = command_line(__doc__, PARTS, store="default.db")
+    parser.add_argument("--only", action="append", help="run: of this algorithm only (repeat)")
     parser.add_argument("--name", help="report: what follows default_study_ in the files' names")
     args = parser.parse_args()
     if args.command == "run":
-        run(args.store, args.part or list(PARTS), args.jobs)
+        run(args.store, args.part or list(PARTS), args.only or (), args.jobs)
     elif args.part or args.name:
         names = args.part or list(PARTS)
         report_parts(args.store, names, args.name or "-".join(names))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from pymoo.operators.sampling.lhs import LHS
 from pymoo.termination.max_eval import MaximumFunctionCallTermination
 from pymoo.termination.max_gen import MaximumGenerationTermination
 from pymoo.util.display.multi import MultiObjectiveOutput
-from scipy.stats import rankdata
 
+from evogen.algorithms.ace_critic import Critic
+from evogen.algorithms.ace_rows import Rows, finite, select
 from evogen.algorithms.ace_search import (
     MIN_WEIGHT,
     Aim,
@@ -37,10 +37,11 @@ from evogen.operators import (
     constraint_violation,
     matrix,
 )
-from evogen.operators.critic import RBFCritic
-from evogen.operators.survival import pairwise_distances, truncate
 
 OPERATORS = ("critic", "sbx", "differential")
+
+#: What is left of its floor to a critic that is not trusted.
+DISTRUST = 0.2
 
 
 class ACE(Algorithm):
@@ -53,7 +54,8 @@ class ACE(Algorithm):
       evaluated points. For each of `pop_size` directions of objective space, differential variation
       among the neighbouring directions' points is judged by the critic for up to `n_rounds`
       rounds; only what it finds is evaluated. The directions start from a utopian point that is far
-      away at first and comes nearer, so that the ends of the front are reached before it is filled.
+      away at first and comes nearer, so that the ends of the front are reached before it is filled;
+      with three or more objectives every second one starts near, since so many ends take long.
     - `sbx`: NSGA-II's own variation (tournament, SBX, polynomial mutation).
     - `differential`: the critic's candidates without the critic. They also fill up its batches
       where few different points improve, which shows it the surroundings of the best.
@@ -73,7 +75,12 @@ class ACE(Algorithm):
             last offspring ranked them badly.
         batch_size: Offspring per generation; None for the growing default.
         distance: How far below the best values the utopian point starts, in extents (>= 0).
-        arrival: Share of the budget after which it has arrived, in (0, 1].
+        near: Share of the directions that start from the best values instead, in [0, 1]; None:
+            none with two objectives, half with more.
+        arrival: Share of the budget after which all directions have arrived, in (0, 1].
+        stretch: Whether the critic, from then on, may measure distances in a metric in which
+            variables count by how much the objectives change along them; it does when left-out
+            points are predicted better that way.
         floor: Smallest share of any operator after the arrival, in [0, 1 / number of operators].
         propose: Makes the candidates that the critic judges (see `ace_search.differential`).
         sampling: Initial sampling; Latin hypercube by default.
@@ -100,7 +107,9 @@ class ACE(Algorithm):
         n_rounds: int = 8,
         batch_size: int | None = None,
         distance: float = 2.0,
-        arrival: float = 0.7,
+        near: float | None = None,
+        arrival: float = 0.5,
+        stretch: bool = True,
         floor: float = 0.1,
         propose: Proposer = differential,
         sampling: Any = None,
@@ -120,6 +129,8 @@ class ACE(Algorithm):
         unknown = [o for o in operators if o not in OPERATORS]
         if unknown or not operators:
             raise ValueError(f"operators={operators!r} must be some of {', '.join(OPERATORS)}")
+        if near is not None and not 0.0 <= near <= 1.0:
+            raise ValueError(f"near={near!r} must lie in [0, 1], or be None for the default")
         if not 0.0 < arrival <= 1.0:
             raise ValueError(f"arrival={arrival!r} must lie in (0, 1]")
         super().__init__(output=MultiObjectiveOutput() if output is None else output, **kwargs)
@@ -128,7 +139,9 @@ class ACE(Algorithm):
         self.n_rounds = n_rounds
         self.batch_size = batch_size
         self.distance = distance
+        self.near = near
         self.arrival = arrival
+        self.stretch = stretch
         self.floor = floor
         self.propose = propose
         self.sampling = LHS() if sampling is None else sampling
@@ -147,15 +160,26 @@ class ACE(Algorithm):
         directions = np.maximum(directions, MIN_WEIGHT)
         self.directions = directions / directions.sum(axis=1, keepdims=True)
         self.neighbors = neighborhoods(self.directions, 15)
+        self._near = self._starts_near()
         self.duplicates = HashDuplicateElimination()
         self._constrained = problem.has_constraints()
-        self.trust = 1.0
         self._turns = 0.0
         self._newest = 0
+        self.critic = Critic(problem.n_obj)
 
     def _choose_pop_size(self, n_obj: int) -> int:
         size, budget = (100 if n_obj <= 3 else 150), self._budget()
         return size if budget is None else min(size, max(20, int(budget) // 10))
+
+    def _starts_near(self) -> np.ndarray:
+        """Which directions are near from the beginning `(k,)`, evenly among the others."""
+        k, share = len(self.directions), self.near
+        if share is None:
+            share = 0.0 if self.problem.n_obj == 2 else 0.5
+        near = np.zeros(k, dtype=bool)
+        order = np.argsort(self.directions[:, 0], kind="stable")
+        near[order[np.linspace(0, k - 1, round(share * k)).round().astype(int)]] = True
+        return near
 
     # -- the loop that pymoo runs ----------------------------------------------------------------
 
@@ -198,7 +222,7 @@ class ACE(Algorithm):
         entry |= {f"share_{o}": float(s) for o, s in zip(self.operators, shares, strict=True)}
         made = [i.data["operator"] for i in off]
         entry |= {f"n_{o}": made.count(o) for o in self.operators}
-        self.log.append(entry | {"trust": self.trust, "train_seconds": seconds})
+        self.log.append(entry | {"trust": self.critic.trust, "train_seconds": seconds})
         return off
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
@@ -258,7 +282,8 @@ class ACE(Algorithm):
         spread = np.quantile(elite.f, 0.9, axis=0) - ideal
         extent = np.maximum(np.maximum(extent, spread), 1e-9)
         far = self.distance * max(0.0, 1.0 - self._progress() / self.arrival)
-        return Aim(self.directions, ideal - far * extent, extent)
+        below = np.where(self._near, 0.0, far)[:, None] * extent
+        return Aim(self.directions, ideal - below, extent)
 
     def _progress(self) -> float:
         """Share of the way to the utopian point's arrival that is behind, in [0, 1]."""
@@ -294,21 +319,29 @@ class ACE(Algorithm):
         return n
 
     def _shares(self) -> np.ndarray:
-        """Shares of the operators `(k,)`: the critic's at first, by credit as the aim comes near.
+        """Shares of the operators `(k,)`: by credit, the critic's in proportion to the trust in it.
 
-        Where one end of the front dominates all that is not yet as good (IMF2), whoever gets there
-        early loses the rest; steps that nobody aimed get there early.
+        At first nearly all are the critic's, as far as it is trusted and its offspring survive like
+        the others': where one end of the front dominates all that is not yet as good (IMF2),
+        whoever gets there early loses the rest; steps that nobody aimed get there early.
         """
         shares = self.credit.shares()
-        if "critic" in self.operators and len(self._free) + 2 > self.n_train + self.pop_size:
+        shares = shares / shares.sum()
+        if "critic" not in self.operators:
+            return np.asarray(shares)
+        first = np.array([o == "critic" for o in self.operators])
+        if len(self._free) + 2 > self.n_train + self.pop_size:
             # It can never learn from so few points in so many variables.
-            shares = np.where([o == "critic" for o in self.operators], 0.0, shares)
-            shares = shares if shares.any() else np.ones(1)
-        elif "critic" in self.operators:
-            near = min(1.0, self._progress() / self.arrival)
-            first = np.array([o == "critic" for o in self.operators])
-            shares = near * shares + (1.0 - near) * first
-        return np.asarray(shares / shares.sum())
+            shares = np.where(first, 0.0, shares)
+            return np.asarray(shares / shares.sum()) if shares.any() else np.ones(1)
+        confidence = self.critic.confidence
+        # One that is not trusted is hardly asked: what it finds extreme does harm (ZDT4's twin).
+        least = max(confidence, DISTRUST) * self.floor
+        shares = np.where(first, np.maximum(confidence * shares, least), shares)
+        rate = self.credit.rate
+        success = min(1.0, 2.0 * float(rate[first][0] / max(rate.max(), 1e-6)))
+        lead = confidence * success * (1.0 - min(1.0, self._progress() / self.arrival))
+        return np.asarray((1.0 - lead) * shares / shares.sum() + lead * first)
 
     # -- variation -------------------------------------------------------------------------------
 
@@ -321,17 +354,11 @@ class ACE(Algorithm):
 
     def _by_critic(self, n: int) -> np.ndarray:
         """At most n points found on the critic `(<= n, d)`; none while there is no critic yet."""
-        pool = Rows.join(self.seen, self.elite)
-        u, values = pool.u, pool.values
-        _, different = np.unique(u.round(9), axis=0, return_index=True)
-        usable = different[np.isfinite(values[different]).all(axis=1)]
-        if len(usable) < len(self._free) + 2:
-            return u[:0]
-        try:
-            self.critic = RBFCritic().fit(u[usable], values[usable])
-        except np.linalg.LinAlgError:
-            return u[:0]
-        rounds = max(1, int(np.ceil(self.n_rounds * self.trust)))
+        # Before the directions have arrived, a faster search loses the far end of IMF2's front.
+        stretch = self.stretch and self._progress() >= self.arrival
+        if not self.critic.learn(Rows.join(self.seen, self.elite), stretch=stretch):
+            return self.seen.u[:0]
+        rounds = max(1, int(np.ceil(self.n_rounds * self.critic.trust)))
         found = search(
             self.predict, self.elite.u, self._value, self.aim, self.neighbors, rounds,
             self.random_state, self.propose,
@@ -348,18 +375,14 @@ class ACE(Algorithm):
         return values[:, :n_obj], constraint_violation(g, h)
 
     def _check_predictions(self, infills: Population) -> None:
-        """Trust: running mean of the worst objective's rank correlation, predicted with true."""
+        """Tell the critic how right it was on the offspring that it proposed."""
         if self._predicted is None:
             return
         end = len(self._predicted)
         made = infills[[i for i, x in enumerate(infills) if x.data.get("row", end) < end]]
-        numbers = [i.data["row"] for i in made]
-        f = matrix(made, "F") if len(made) else np.empty((0, self.problem.n_obj))
-        if len(f) < 5 or not np.isfinite(f).all():
-            return
-        predicted = self._predicted[numbers]
-        worst = min(rank_correlation(a, b) for a, b in zip(predicted.T, f.T, strict=True))
-        self.trust = 0.5 * self.trust + 0.5 * max(worst, 0.0)
+        if len(made):
+            predicted = self._predicted[[i.data["row"] for i in made]]
+            self.critic.check(predicted, matrix(made, "F"))
 
     def _vary(self, name: str, n: int) -> np.ndarray:
         """Offspring of the population without the critic `(n, d)`."""
@@ -388,89 +411,3 @@ class ACE(Algorithm):
         seen = {row.tobytes() for row in known}
         fresh = [i for i, row in enumerate(self.encode(off)) if row.tobytes() not in seen]
         return off[fresh]
-
-
-@dataclass
-class Rows:
-    """Evaluated points as arrays of n rows.
-
-    Attributes:
-        u: Variables that have a range, in the unit box `(n, d)`.
-        f: Objectives, finite `(n, n_obj)`.
-        cv: Constraint violations `(n,)`.
-        values: What the critic learns: objectives and constraints as they came `(n, k)`.
-        number: Order of evaluation `(n,)`.
-    """
-
-    u: np.ndarray
-    f: np.ndarray
-    cv: np.ndarray
-    values: np.ndarray
-    number: np.ndarray
-
-    @staticmethod
-    def empty() -> Rows:
-        """No points; joins with any."""
-        none = np.empty((0, 0))
-        return Rows(none, none, np.empty(0), none, np.empty(0, dtype=int))
-
-    @staticmethod
-    def join(one: Rows, two: Rows) -> Rows:
-        """All rows of both."""
-        if len(one.cv) == 0 or len(two.cv) == 0:
-            return two if len(one.cv) == 0 else one
-        pairs = zip(vars(one).values(), vars(two).values(), strict=True)
-        return Rows(*(np.concatenate(pair) for pair in pairs))
-
-    def last(self, n: int) -> Rows:
-        """The last n rows."""
-        return Rows(*(column[-n:] for column in vars(self).values()))
-
-    def feasible(self) -> Rows:
-        """The feasible rows; all where there are none."""
-        good = self.cv <= 0
-        return self[good] if good.any() and not good.all() else self
-
-    def __getitem__(self, index: np.ndarray) -> Rows:
-        return Rows(*(column[index] for column in vars(self).values()))
-
-
-def select(f: np.ndarray, cv: np.ndarray, n: int) -> np.ndarray:
-    """Survivors: NSGA-II's order, but a first front that is too large thinned as in SPEA2.
-
-    Args:
-        f: Objectives `(k, n_obj)`, finite.
-        cv: Violations `(k,)`.
-        n: How many to keep.
-
-    Returns:
-        Row numbers `(min(n, k),)`.
-    """
-    if len(f) <= n:
-        return np.arange(len(f))
-    first = np.flatnonzero(constrained_rank(f, cv) == 0)
-    if len(first) <= n:
-        return best_first(f, cv)[:n]
-    front = f[first]
-    low, extent = front.min(axis=0), np.ptp(front, axis=0)
-    scaled = (front - low) / np.where(extent > 0, extent, 1.0)
-    return np.asarray(first[truncate(pairwise_distances(scaled), n)])
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's coefficient; 0 where one of them is constant."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
-
-
-def finite(f: np.ndarray) -> np.ndarray:
-    """Objectives `(n, n_obj)`; rows that are not finite become one worse than all others."""
-    bad = ~np.isfinite(f).all(axis=1)
-    if not bad.any():
-        return f
-    good = f[~bad]
-    worst = (
-        good.max(axis=0) + np.ptp(good, axis=0) + 1.0 if len(good) else np.full(f.shape[1], 1e30)
-    )
-    return np.where(bad[:, None], worst, f)

@@ -30,8 +30,8 @@ class Aim:
 
     Attributes:
         directions: Positive weights `(k, n_obj)`.
-        utopian: Where the directions start `(n_obj,)`. Far below the best values seen, most
-            directions agree with one objective each; near them they spread over the front.
+        utopian: Where each direction starts `(k, n_obj)`. Those that start far below the best
+            values seen agree with one objective each; near them they spread over the front.
         extent: Length of one unit per objective `(n_obj,)`.
     """
 
@@ -39,12 +39,12 @@ class Aim:
     utopian: np.ndarray
     extent: np.ndarray
 
-    def value(self, f: np.ndarray, cv: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Values of objectives `(..., n_obj)` with violations `(...)`, directions broadcast."""
+    def value(self, f: np.ndarray, cv: np.ndarray) -> np.ndarray:
+        """Values `(..., k)` of objectives `(..., k or 1, n_obj)`, violations `(..., k or 1)`."""
         largest, total = np.array(-np.inf), np.array(0.0)
-        for j in range(len(self.utopian)):  # a few objectives: faster than reducing a short axis
-            unit = directions[..., j] * self.extent[j]
-            g = (f[..., j] - self.utopian[j]) / unit
+        for j in range(len(self.extent)):  # a few objectives: faster than reducing a short axis
+            unit = self.directions[:, j] * self.extent[j]
+            g = (f[..., j] - self.utopian[:, j]) / unit
             largest, total = np.maximum(largest, g), total + g
         value = largest + AUGMENTATION * total
         if (cv > 0).any():
@@ -53,7 +53,7 @@ class Aim:
 
     def best(self, f: np.ndarray, cv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Number and value of the best of n points for each direction, two arrays `(k,)`."""
-        values = self.value(f[:, None], cv[:, None], self.directions)
+        values = self.value(f[:, None], cv[:, None])
         number = values.argmin(axis=0)
         return number, values[number, np.arange(len(self.directions))]
 
@@ -136,7 +136,7 @@ def search(
     """Improve the point of each direction by the critic's word.
 
     Each round proposes one child per direction; each direction then takes the best of its
-    neighbours' children if that is better than what it has. Predictions below the utopian point
+    neighbours' children if that is better than what it has. Predictions below all utopian points
     are not believed.
 
     Args:
@@ -155,14 +155,16 @@ def search(
     u, value = u.copy(), value.copy()
     moved = np.zeros(len(u), dtype=bool)
     rows = np.arange(len(u))
+    lowest = aim.utopian.min(axis=0)
     for _ in range(n_rounds):
         child = propose(u, neighbors, rng)
         f, cv = predict(child)
-        f = np.maximum(f, aim.utopian)
-        values = aim.value(f[neighbors], cv[neighbors], aim.directions[:, None])
-        best = values.argmin(axis=1)
-        better = values[rows, best] < value
+        f = np.maximum(f, lowest)
+        values = aim.value(f[neighbors.T], cv[neighbors.T])
+        best = values.argmin(axis=0)
+        found = values[best, rows]
+        better = found < value
         u[better] = child[neighbors[rows, best][better]]
-        value[better] = values[rows, best][better]
+        value[better] = found[better]
         moved |= better
     return np.unique(u[moved], axis=0)

@@ -1,0 +1,139 @@
+"""ACE's critic: learns from every few evaluations, and knows how far to trust itself."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import rankdata
+
+from evogen.algorithms.ace_rows import Rows
+from evogen.operators.critic import RBFCritic
+
+#: The critic begins anew when it has so many times the points that it was fitted to.
+GROWTH = 4 / 3
+
+#: How many of the newest points tell which metric is the better one, and the most by which a
+#: variable is stretched or shrunk.
+N_NEWEST, MAX_STRETCH = 100, 5.0
+
+#: Predictions are compared with the truth when there are so many.
+MIN_CHECKED = 5
+
+
+class Critic:
+    """Radial basis functions that learn objectives and constraints from a growing archive.
+
+    Args:
+        n_obj: Number of objectives.
+
+    Attributes:
+        model: The interpolant; None while there is too little to learn from.
+        trust: Running mean of the worst objective's rank correlation, predicted with true, over the
+            points that were evaluated on the critic's word.
+    """
+
+    def __init__(self, n_obj: int) -> None:
+        self.n_obj = n_obj
+        self.model: RBFCritic | None = None
+        self.trust = 0.5
+        self._n_fitted = self._taught = 0
+        self._unchecked = np.empty((2, 0, n_obj))
+
+    @property
+    def confidence(self) -> float:
+        """How much of the offspring it is worth, in [0, 1]: none up to a trust of 1/4, all from
+        3/4."""
+        return float(np.clip(2.0 * self.trust - 0.5, 0.0, 1.0))
+
+    def learn(self, rows: Rows, *, stretch: bool) -> bool:
+        """Learn what is new among evaluated points `(n,)`.
+
+        New points are added to the interpolant, which is much cheaper than a fit, until it has a
+        third more than it began with; then it starts anew from the points given.
+
+        Args:
+            rows: All that it should know.
+            stretch: Whether a fit may choose its metric, see `metric`.
+
+        Returns:
+            Whether there is a model.
+        """
+        newest = int(rows.number.max()) + 1
+        model = self.model
+        if model is not None and len(model) >= GROWTH * self._n_fitted:
+            model = None
+        if model is not None:
+            rows = rows[rows.number >= self._taught]
+        _, different = np.unique(rows.u.round(9), axis=0, return_index=True)
+        rows = rows[different[np.isfinite(rows.values[different]).all(axis=1)]]
+        n, n_dim = rows.u.shape
+        if model is None and n < n_dim + 2:
+            return False
+        try:
+            if model is not None:
+                model.extend(rows.u, rows.values)
+            else:
+                model, self._n_fitted = self._fit(rows, stretch), n
+        except np.linalg.LinAlgError:
+            self.model = None
+            return False
+        self.model, self._taught = model, newest
+        return True
+
+    def _fit(self, rows: Rows, stretch: bool) -> RBFCritic:
+        """A fit in the metric in which it does better, left-out newest points predicted."""
+        plain = RBFCritic().fit(rows.u, rows.values)
+        if not stretch:
+            return plain
+        newest = np.argsort(rows.number)[-N_NEWEST:]
+        objectives = np.arange(self.n_obj)
+        spread = np.maximum(rows.f[newest].std(axis=0), 1e-12)
+        slopes = plain.gradient(rows.u[newest])[:, objectives] / spread[:, None]
+        try:
+            stretched = RBFCritic().fit(rows.u, rows.values, metric(slopes))
+        except np.linalg.LinAlgError:
+            return plain
+
+        def error(model: RBFCritic) -> float:
+            missed = np.abs(model.loo_error[np.ix_(newest, objectives)]).mean(axis=0)
+            return float(np.log(missed / spread + 1e-12).sum())
+
+        return min(plain, stretched, key=error)
+
+    def predict(self, u: np.ndarray) -> np.ndarray:
+        """Objectives, then constraints, of points in the unit box `(n, d)` -> `(n, k)`."""
+        assert self.model is not None
+        return self.model.predict(u)
+
+    def check(self, predicted: np.ndarray, f: np.ndarray) -> None:
+        """Compare predicted objectives `(n, n_obj)` with true ones, where these are finite."""
+        pairs = np.stack([predicted, f])
+        known = np.isfinite(pairs).all(axis=(0, 2))
+        self._unchecked = np.concatenate([self._unchecked, pairs[:, known]], axis=1)
+        if self._unchecked.shape[1] < MIN_CHECKED:
+            return
+        worst = float(rank_correlation(*self._unchecked).min())
+        self.trust = 0.5 * self.trust + 0.5 * max(worst, 0.0)
+        self._unchecked = self._unchecked[:, :0]
+
+
+def metric(slopes: np.ndarray) -> np.ndarray:
+    """What one unit of each variable should count for a critic `(d,)`, 1 in the geometric mean.
+
+    The root of how much the objectives change along it (root mean square).
+
+    Args:
+        slopes: Of the objectives in their own spreads `(n, n_obj, d)`.
+    """
+    size = np.sqrt((slopes**2).mean(axis=(0, 1))) + 1e-12
+    root = np.sqrt(size / np.exp(np.log(size).mean()))
+    return np.asarray(np.clip(root, 1.0 / MAX_STRETCH, MAX_STRETCH))
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's coefficient of each column `(k,)` of two arrays `(n, k)`.
+
+    0 where one of them is constant.
+    """
+    x, y = (r - r.mean(axis=0) for r in (rankdata(a, axis=0), rankdata(b, axis=0)))
+    size = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    return np.asarray((x * y).sum(axis=0) / np.where(size > 0, size, 1.0))

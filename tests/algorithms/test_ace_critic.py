@@ -1,0 +1,123 @@
+"""ACE's critic: what it learns, in which metric, and how far it trusts itself."""
+
+import numpy as np
+import pytest
+from pymoo.problems import get_problem
+
+from evogen.algorithms import ACE
+from evogen.algorithms.ace import OPERATORS
+from evogen.algorithms.ace_critic import Critic, metric, rank_correlation
+from evogen.algorithms.ace_rows import Rows
+
+
+@pytest.fixture
+def rows():
+    """150 points whose objectives are wavy along the first of eight variables."""
+    u = np.random.default_rng(6).random((150, 8))
+    f = np.stack([np.sin(6 * u[:, 0]), np.cos(6 * u[:, 0]) + 0.1 * u.sum(axis=1)], axis=1)
+    return Rows(u, f, np.zeros(150), f, np.arange(150))
+
+
+def test_correlation_of_ranks_ignores_scale_and_survives_constants():
+    a = np.array([1.0, 2.0, 3.0, 4.0])
+    one, two = np.stack([a, a, a], axis=1), np.stack([np.exp(a), -a, np.ones(4)], axis=1)
+    assert rank_correlation(one, two) == pytest.approx([1.0, -1.0, 0.0])
+
+
+def test_variables_count_by_the_root_of_how_much_the_objectives_change_along_them():
+    slopes = np.array([[[1.0, 4.0, 0.25], [-1.0, -4.0, 0.25]]])
+    assert metric(slopes) == pytest.approx([1.0, 2.0, 0.5])
+    assert metric(1e6 * slopes) == pytest.approx(metric(slopes))
+    assert metric(np.array([[[0.0, 1e9]]])).tolist() == [0.2, 5.0]
+
+
+def test_it_takes_the_metric_that_predicts_better(rows):
+    wavy, plain = Critic(2), Critic(2)
+    assert wavy.learn(rows, stretch=True)
+    assert plain.learn(rows, stretch=False)
+    fresh = np.random.default_rng(7).random((200, 8))
+    truth = np.sin(6 * fresh[:, 0])
+    errors = [np.abs(c.predict(fresh)[:, 0] - truth).mean() for c in (wavy, plain)]
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_the_metric_waits_until_the_directions_have_arrived():
+    chosen = {}
+    for arrival in (0.2, 1.0):
+        algorithm = ACE(20, arrival=arrival)
+        algorithm.setup(get_problem("zdt3", n_var=8), termination=("n_eval", 240), seed=1)
+        asked = []
+        learn = algorithm.critic.learn
+        algorithm.critic.learn = lambda rows, stretch, _l=learn, _a=asked: (
+            _a.append(stretch) or _l(rows, stretch=stretch)
+        )
+        while algorithm.has_next():
+            algorithm.next()
+        chosen[arrival] = asked
+    assert not any(chosen[1.0])
+    assert not chosen[0.2][0]
+    assert chosen[0.2][-1]
+
+
+def test_it_learns_what_is_new_only_and_begins_anew_after_a_third_more(rows):
+    critic = Critic(2)
+    assert critic.learn(rows[:90], stretch=False)
+    first = critic.model
+    assert critic.learn(rows[:110], stretch=False)
+    assert critic.model is first
+    assert len(first) == 110
+    critic.learn(rows[:125], stretch=False)
+    assert critic.learn(rows[60:150], stretch=False)
+    assert critic.model is not first
+    assert len(critic.model) == 90
+    assert critic.predict(rows.u[60:]) == pytest.approx(rows.f[60:], abs=1e-3)
+
+
+def test_copies_and_missing_values_are_not_learned(rows):
+    values = rows.values.copy()
+    values[:5] = np.nan
+    with_gaps = Rows(rows.u, rows.f, rows.cv, values, rows.number)
+    critic = Critic(2)
+    assert critic.learn(Rows.join(with_gaps, rows[5:20]), stretch=False)
+    assert len(critic.model) == 145
+
+
+def test_there_is_no_critic_of_too_few_points(rows):
+    critic = Critic(2)
+    assert not critic.learn(rows[:9], stretch=True)
+    assert critic.model is None
+    assert critic.learn(rows[:10], stretch=False)
+
+
+def test_trust_follows_the_worst_objective_and_few_points_are_saved_up():
+    critic, f = Critic(2), np.random.default_rng(0).random((8, 2))
+    critic.check(f[:3], f[:3])
+    assert critic.trust == 0.5  # three are too few
+    critic.check(f[3:], np.column_stack([f[3:, 0], f[3:, 1]]))
+    assert critic.trust == pytest.approx(0.75)
+    critic.check(f, np.column_stack([f[:, 0], -f[:, 1]]))
+    assert critic.trust == pytest.approx(0.375)
+    critic.check(f, np.full((8, 2), np.nan))
+    assert critic.trust == pytest.approx(0.375)
+
+
+@pytest.mark.parametrize(("trust", "confidence"), [(0.0, 0.0), (0.25, 0.0), (0.5, 0.5), (0.9, 1.0)])
+def test_confidence_ends_below_a_quarter(trust, confidence):
+    critic = Critic(2)
+    critic.trust = trust
+    assert critic.confidence == pytest.approx(confidence)
+
+
+def test_a_critic_that_is_not_trusted_is_hardly_asked():
+    algorithm = ACE(20)
+    algorithm.setup(get_problem("zdt1", n_var=5), termination=("n_eval", 400), seed=1)
+    shares = {}
+    for trust in (0.0, 1.0):
+        algorithm.critic.trust = trust
+        shares[trust] = dict(zip(OPERATORS, algorithm._shares(), strict=True))
+        assert sum(shares[trust].values()) == pytest.approx(1.0)
+    assert shares[0.0]["critic"] == pytest.approx(0.02, abs=0.01)
+    assert shares[1.0]["critic"] > 0.95
+    algorithm.critic.trust = 1.0
+    algorithm.credit.rate[:] = 0.0, 0.5, 0.5  # none of its offspring survives
+    assert algorithm._shares()[0] < 0.2
