@@ -1,8 +1,10 @@
-"""SPEA2 truncation and duplicate elimination beside pymoo's, in one run, as ratios.
+"""SPEA2 truncation and duplicate elimination beside pymoo's, and fits of the critic, as ratios.
 
     OMP_NUM_THREADS=1 python benchmarks/fast_parts.py --out benchmarks/results/fast_parts.md
 
-CPU seconds of one thread, median of the repetitions; pymoo's slow cases run once.
+CPU seconds of one thread, median of the repetitions; pymoo's slow cases run once. The critic: 600
+points of the unit box and 25 more, as ACE learns them; LU is what it falls back to, and all that it
+had before points could be added.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from pymoo.core.problem import Problem
 from evogen.operators import (
     FastSPEA2Survival,
     HashDuplicateElimination,
+    RBFCritic,
     pairwise_distances,
     truncate,
 )
+from evogen.operators.critic import CholeskySystem, LUSystem, cubed, squared_distances
 
 
 def cpu_seconds(function: Callable[[], Any], repeats: int) -> float:
@@ -92,6 +96,29 @@ def duplicate_rows() -> list[list[str]]:
     return rows
 
 
+def critic_rows() -> list[list[str]]:
+    """A fit by LU and by Cholesky, and 25 points added, with 10 to 100 variables."""
+    rows = []
+    for n_dim in (10, 30, 100):
+        u = np.random.default_rng(n_dim).random((625, n_dim))
+        f = np.stack([u[:, 0], (u**2).sum(axis=1)], axis=1)
+
+        def solve(kind: type[CholeskySystem] | type[LUSystem], u: Any = u, f: Any = f) -> None:
+            kernel = cubed(squared_distances(u, u))
+            kernel[np.diag_indices(len(u))] = 1e-6 * kernel.mean()
+            kind(kernel, np.hstack([np.ones((len(u), 1)), u])).solve(f)
+
+        def grow(critic: RBFCritic, u: Any = u, f: Any = f) -> None:
+            critic.extend(u[600:], f[600:])
+
+        lu, cholesky = (cpu_seconds(partial(solve, k), 15) for k in (LUSystem, CholeskySystem))
+        critics = [RBFCritic().fit(u[:600], f[:600]) for _ in range(15)]
+        added = float(np.median([cpu_seconds(partial(grow, critic), 1) for critic in critics]))
+        times = [f"{1000 * t:.1f}" for t in (lu, cholesky, added)]
+        rows.append([str(n_dim), *times, f"{lu / cholesky:.1f}x", f"{lu / added:.1f}x"])
+    return rows
+
+
 def markdown(title: str, header: list[str], rows: list[list[str]]) -> str:
     """A table."""
     lines = [f"## {title}\n", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
@@ -113,6 +140,11 @@ def main() -> None:
         "Duplicates: N offspring, N parents, 30 variables, CPU ms",
         ["N", "row hash", "pymoo's matrix", "pymoo / ours", "same result"],
         duplicate_rows(),
+    )
+    text += "\n" + markdown(
+        "Critic: 625 points, two outputs, CPU ms",
+        ["variables", "LU", "Cholesky", "25 points added to 600", "LU / Cholesky", "LU / added"],
+        critic_rows(),
     )
     print(text)
     if args.out:
