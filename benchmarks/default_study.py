@@ -70,7 +70,9 @@ Written by `python benchmarks/default_study.py {how}`, the runs by `... run`; po
 1 to 11, twins with offset seed 1. `{runs}` beside this page has every run. Marks:
 exact Wilcoxon rank-sum against ACE, Holm-corrected over the table: + better than ACE, - worse, = no
 significant difference. Problems whose runs are not complete are left out. CPU seconds were taken
-while other work ran on the same two cores: compare them within a table only.
+while other work ran on the same two cores: compare them within a table only. Rivals without CPU
+seconds were not run again when ACE changed; their runs are those recorded before. ACE's first
+version has [a page of its own](default_study_first.md).
 """
 
 IMF = ["imf", "imf-shifted"]
@@ -154,15 +156,16 @@ def recorded(name: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
     Settings of ACE are left out: it changes, its rivals do not.
     """
     numbers = ("igd", "igd_plus", "hv", "n_eval")
-    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    runs: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
     for path in sorted(RESULTS.glob("default_study*_runs.csv")):
         with path.open(newline="", encoding="utf-8") as file:
             for line in csv.DictReader(file):
                 if line["part"] == name and line["algorithm"] not in NULLS:
+                    seed = int(line["seed"])
                     values = {n: float(line[n]) if line[n] else None for n in numbers}
-                    run = {"seed": int(line["seed"]), **values}
-                    runs.setdefault((line["problem"], line["algorithm"]), []).append(run)
-    return runs
+                    of_row = runs.setdefault((line["problem"], line["algorithm"]), {})
+                    of_row[seed] = {"seed": seed, **values}
+    return {key: [of_row[seed] for seed in sorted(of_row)] for key, of_row in runs.items()}
 
 
 def finished(store: Store, path: Path, name: str) -> Results:
@@ -268,6 +271,8 @@ def write_tables(store: Store, parts: Mapping[str, Results], name: str, how: str
             sections += tables(results, f"{part}: {PARTS[part].n_eval} evaluations")
             sections += [to_markdown(cost_table(results))]
     for rival in ("nsga2", "rbf-nsga2") if "imf" in parts else ():
+        if not all(len(parts["imf"].values(r, rival, "cpu_seconds")) for r in parts["imf"].rows):
+            continue  # recorded runs have no seconds that could be compared
         sections.append(f"## Break-even of ACE against {rival}, IMF at 30 variables\n")
         header = ["problem", "added CPU ms per 100 evaluations", "evaluations saved",
                   "break-even cost of an evaluation, ms"]  # fmt: skip
@@ -295,10 +300,11 @@ def fill_pages(parts: Mapping[str, Results]) -> None:
     sentence += f" Without the surrogate-assisted `rbf-nsga2`, {told}"
     for place in (PAGE, ROOT / "README.md"):
         fill(place, "imf", f"{sentence}\n\n{table}".rstrip(), __file__)
-    nulls = select(parts["nulls"], "original", list(NULLS), "ace")
-    twins = select(parts["nulls"], "shifted", list(NULLS), "ace")
-    both = [to_markdown(indicator_table(part, "igd")) for part in (nulls, twins) if part.rows]
-    fill(PAGE, "nulls", "\n".join(both).rstrip(), __file__)
+    for name in ("nulls", "nulls-aims", "nulls-metric"):
+        halves = [select(parts[name], rows, list(NULLS), "ace") for rows in ("original", "shifted")]
+        both = [to_markdown(indicator_table(half, "igd")) for half in halves if half.rows]
+        if both:
+            fill(PAGE, name, "\n".join(both).rstrip(), __file__)
 
 
 def report(path: Path) -> None:
@@ -310,7 +316,9 @@ def report(path: Path) -> None:
         fill_pages(parts)
         fill_passages(parts)
         for problem in ("imf1", "imf2", "imf4-shifted"):
-            draw(store, parts["imf"], problem, DRAWN, SEEDS, prefix="ace-")
+            done = parts["imf"].done
+            kept = [a for a in DRAWN if all(cell.key for cell in done.get((problem, a), []))]
+            draw(store, parts["imf"], problem, kept, SEEDS, prefix="ace-")
     for problem in ("imf1-shifted", "zdt4"):
         draw_shares(problem)
 

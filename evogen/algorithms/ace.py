@@ -40,15 +40,22 @@ from evogen.operators import (
 
 OPERATORS = ("critic", "sbx", "differential")
 
+#: Share of the budget after which all directions have arrived, with two objectives and with more.
+ARRIVAL, MANY_ARRIVAL = 0.5, 0.7
+
 #: What is left of its floor to a critic that is not trusted.
 DISTRUST = 0.2
+
+#: ... which counts as at least this for it.
+MIN_ASKED = 0.05
 
 
 class ACE(Algorithm):
     """Archive, critic, evolution: the algorithm for who does not want to choose one.
 
-    Three operators share the offspring by the survival of their children, none below a floor
-    (while the directions' start is far away, see below, the critic has the most):
+    Three operators share the offspring by the survival of their children, none below a floor.
+    A critic that ranks its own offspring rightly has the most while the directions' start is far
+    away, see below; one that does not is hardly asked:
 
     - `critic`: radial basis functions learn the objectives (and constraints) from the archive of
       evaluated points. For each of `pop_size` directions of objective space, differential variation
@@ -70,18 +77,21 @@ class ACE(Algorithm):
         pop_size: Population size and number of directions (>= 8). None chooses: 100 for two or
             three objectives, 150 for more, at most a tenth of the budget (but 20).
         operators: Which of the operators above take part; the ablations leave some out.
-        n_train: Newest evaluated points the critic learns from (>= 16); a fit costs O(n_train^3).
+        n_train: Newest evaluated points that the critic begins with (>= 16), beside the best of
+            each direction; up to a third more are added. A fit costs O(n_train^3).
         n_rounds: Rounds of search per turn of the critic (>= 1); fewer when its predictions of the
             last offspring ranked them badly.
         batch_size: Offspring per generation; None for the growing default.
         distance: How far below the best values the utopian point starts, in extents (>= 0).
         near: Share of the directions that start from the best values instead, in [0, 1]; None:
             none with two objectives, half with more.
-        arrival: Share of the budget after which all directions have arrived, in (0, 1].
+        arrival: Share of the budget (at most 200 populations) after which all directions have
+            arrived, in (0, 1]; None: 0.5 with two objectives, 0.7 with more.
         stretch: Whether the critic, from then on, may measure distances in a metric in which
             variables count by how much the objectives change along them; it does when left-out
             points are predicted better that way.
-        floor: Smallest share of any operator after the arrival, in [0, 1 / number of operators].
+        floor: Smallest share of any operator after the arrival, in [0, 1 / number of operators];
+            a fifth of it for a critic that is not trusted.
         propose: Makes the candidates that the critic judges (see `ace_search.differential`).
         sampling: Initial sampling; Latin hypercube by default.
         **kwargs: As for pymoo's `Algorithm`.
@@ -108,7 +118,7 @@ class ACE(Algorithm):
         batch_size: int | None = None,
         distance: float = 2.0,
         near: float | None = None,
-        arrival: float = 0.5,
+        arrival: float | None = None,
         stretch: bool = True,
         floor: float = 0.1,
         propose: Proposer = differential,
@@ -131,8 +141,8 @@ class ACE(Algorithm):
             raise ValueError(f"operators={operators!r} must be some of {', '.join(OPERATORS)}")
         if near is not None and not 0.0 <= near <= 1.0:
             raise ValueError(f"near={near!r} must lie in [0, 1], or be None for the default")
-        if not 0.0 < arrival <= 1.0:
-            raise ValueError(f"arrival={arrival!r} must lie in (0, 1]")
+        if arrival is not None and not 0.0 < arrival <= 1.0:
+            raise ValueError(f"arrival={arrival!r} must lie in (0, 1], or be None for the default")
         super().__init__(output=MultiObjectiveOutput() if output is None else output, **kwargs)
         self.pop_size = pop_size
         self.n_train = n_train
@@ -161,10 +171,13 @@ class ACE(Algorithm):
         self.directions = directions / directions.sum(axis=1, keepdims=True)
         self.neighbors = neighborhoods(self.directions, 15)
         self._near = self._starts_near()
+        default = ARRIVAL if problem.n_obj == 2 else MANY_ARRIVAL
+        self._arrival = default if self.arrival is None else self.arrival
         self.duplicates = HashDuplicateElimination()
         self._constrained = problem.has_constraints()
         self._turns = 0.0
         self._newest = 0
+        self._asked = Population.empty()
         self.critic = Critic(problem.n_obj)
 
     def _choose_pop_size(self, n_obj: int) -> int:
@@ -172,7 +185,7 @@ class ACE(Algorithm):
         return size if budget is None else min(size, max(20, int(budget) // 10))
 
     def _starts_near(self) -> np.ndarray:
-        """Which directions are near from the beginning `(k,)`, evenly among the others."""
+        """Which directions are near from the beginning `(k,)`: evenly by their first weight."""
         k, share = len(self.directions), self.near
         if share is None:
             share = 0.0 if self.problem.n_obj == 2 else 0.5
@@ -202,11 +215,13 @@ class ACE(Algorithm):
         counts = dict(zip(self.operators, rng.multinomial(n, shares).tolist(), strict=True))
         rows: list[np.ndarray] = []
         names: list[str] = []
-        self._predicted: np.ndarray | None = None
+        predicted = np.empty((0, self.problem.n_obj))
         began = time.perf_counter()
         if counts.get("critic") and self._critic_turn():
             rows.append(self._by_critic(counts["critic"]))
             names += ["critic"] * len(rows[0])
+            if len(rows[0]):
+                predicted = self.critic.predict(rows[0])[:, : self.problem.n_obj]
         seconds = time.perf_counter() - began
         # What the critic did not fill is made the same way, unseen by it.
         missing = counts.pop("critic", 0) - len(names)
@@ -215,9 +230,10 @@ class ACE(Algorithm):
             if k > 0:
                 rows.append(self._vary(name, k))
                 names += [name if name in self.operators else "critic"] * k
-        off = self._new(np.concatenate(rows), names)
+        off = self._new(np.concatenate(rows), names, predicted)
         if len(off) == 0:  # copies only, as a last batch of one may be
-            off = self._new(rng.random((1, len(self._free))), self.operators[-1:])
+            off = self._new(rng.random((1, len(self._free))), self.operators[-1:], predicted[:0])
+        self._asked = off
         entry: dict[str, Any] = {"n_gen": self.n_iter, "n_eval": self._n_eval}
         entry |= {f"share_{o}": float(s) for o, s in zip(self.operators, shares, strict=True)}
         made = [i.data["operator"] for i in off]
@@ -228,11 +244,15 @@ class ACE(Algorithm):
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         if infills is None:
             return
-        self._check_predictions(infills)
+        notes = self._notes(infills)
+        told = [i for i, note in enumerate(notes) if "predicted" in note]
+        if told:
+            predicted = np.stack([notes[i]["predicted"] for i in told])
+            self.critic.check(predicted, matrix(infills[told], "F"))
         first = self._newest
         self._survive(infills)
         known = list(self.operators)
-        made = [i.data.get("operator") for i in infills]
+        made = [note.get("operator") for note in notes]
         # Points that somebody else made are welcome, and nobody's credit.
         names = np.array([known.index(o) if o in known else len(known) for o in made], dtype=int)
         alive = np.union1d(self.members.number, self.elite.number)
@@ -241,7 +261,21 @@ class ACE(Algorithm):
         n_born, n_lived = (np.bincount(v, minlength=len(known)) for v in (names, lived))
         self.credit.update(n_born.astype(float), n_lived.astype(float))
         rates = zip(known, n_lived, n_born, strict=True)
+        if not self.log:  # somebody tells before anything was asked
+            return
         self.log[-1] |= {f"survived_{o}": float(a / b) if b else None for o, a, b in rates}
+
+    def _notes(self, infills: Population) -> list[dict[str, Any]]:
+        """What is known of each offspring's origin, also if it comes back as a new individual."""
+        notes = [dict(individual.data) for individual in infills]
+        if all("operator" in note for note in notes):
+            return notes
+        if len(self._asked) == 0:
+            return notes
+        rows = [row.tobytes() for row in self.encode(self._asked)]
+        asked = {row: i.data for row, i in zip(rows, self._asked, strict=True)}
+        told = [row.tobytes() for row in self.encode(infills)]
+        return [asked.get(row, note) for row, note in zip(told, notes, strict=True)]
 
     def _set_optimum(self) -> None:
         self.opt = self.pop[np.flatnonzero(constrained_rank(self.members.f, self.members.cv) == 0)]
@@ -251,7 +285,7 @@ class ACE(Algorithm):
     def _survive(self, infills: Population) -> None:
         """Update the archive, the population and the directions' elite."""
         new = self._rows(infills)
-        self.seen = Rows.join(self.seen, new).last(self.n_train)
+        self.seen = Rows.join(self.seen, new).last(max(self.n_train, len(infills)))
         merged = Rows.join(self.members, new)
         kept = select(merged.f, merged.cv, self.pop_size)
         self.pop = Population.merge(self.pop, infills)[kept]
@@ -281,7 +315,7 @@ class ACE(Algorithm):
         elite = self.elite.feasible() if len(self.elite.cv) else known
         spread = np.quantile(elite.f, 0.9, axis=0) - ideal
         extent = np.maximum(np.maximum(extent, spread), 1e-9)
-        far = self.distance * max(0.0, 1.0 - self._progress() / self.arrival)
+        far = self.distance * max(0.0, 1.0 - self._progress() / self._arrival)
         below = np.where(self._near, 0.0, far)[:, None] * extent
         return Aim(self.directions, ideal - below, extent)
 
@@ -321,13 +355,14 @@ class ACE(Algorithm):
     def _shares(self) -> np.ndarray:
         """Shares of the operators `(k,)`: by credit, the critic's in proportion to the trust in it.
 
-        At first nearly all are the critic's, as far as it is trusted and its offspring survive like
-        the others': where one end of the front dominates all that is not yet as good (IMF2),
-        whoever gets there early loses the rest; steps that nobody aimed get there early.
+        At first nearly all are the critic's, as far as it is trusted and its offspring survive at
+        least half as often as the others': where one end of the front dominates all that is not
+        yet as good (IMF2), whoever gets there early loses the rest; steps that nobody aimed get
+        there early.
         """
         shares = self.credit.shares()
         shares = shares / shares.sum()
-        if "critic" not in self.operators:
+        if "critic" not in self.operators or len(self.operators) == 1:
             return np.asarray(shares)
         first = np.array([o == "critic" for o in self.operators])
         if len(self._free) + 2 > self.n_train + self.pop_size:
@@ -335,12 +370,13 @@ class ACE(Algorithm):
             shares = np.where(first, 0.0, shares)
             return np.asarray(shares / shares.sum()) if shares.any() else np.ones(1)
         confidence = self.critic.confidence
-        # One that is not trusted is hardly asked: what it finds extreme does harm (ZDT4's twin).
-        least = max(confidence, DISTRUST) * self.floor
+        # One that is not trusted is hardly asked: what it finds extreme does harm (ZDT4's twin). It
+        # is asked now and then all the same, or it could never regain trust.
+        least = max(confidence, DISTRUST) * max(self.floor, MIN_ASKED)
         shares = np.where(first, np.maximum(confidence * shares, least), shares)
         rate = self.credit.rate
         success = min(1.0, 2.0 * float(rate[first][0] / max(rate.max(), 1e-6)))
-        lead = confidence * success * (1.0 - min(1.0, self._progress() / self.arrival))
+        lead = confidence * success * (1.0 - min(1.0, self._progress() / self._arrival))
         return np.asarray((1.0 - lead) * shares / shares.sum() + lead * first)
 
     # -- variation -------------------------------------------------------------------------------
@@ -355,8 +391,9 @@ class ACE(Algorithm):
     def _by_critic(self, n: int) -> np.ndarray:
         """At most n points found on the critic `(<= n, d)`; none while there is no critic yet."""
         # Before the directions have arrived, a faster search loses the far end of IMF2's front.
-        stretch = self.stretch and self._progress() >= self.arrival
-        if not self.critic.learn(Rows.join(self.seen, self.elite), stretch=stretch):
+        stretch = self.stretch and self._progress() >= self._arrival
+        rows = Rows.join(self.seen.last(self.n_train), self.elite)
+        if not self.critic.learn(rows, stretch=stretch):
             return self.seen.u[:0]
         rounds = max(1, int(np.ceil(self.n_rounds * self.critic.trust)))
         found = search(
@@ -364,7 +401,6 @@ class ACE(Algorithm):
             self.random_state, self.propose,
         )  # fmt: skip
         keep = self.random_state.permutation(len(found))[:n]
-        self._predicted = self.critic.predict(found[keep])[:, : self.problem.n_obj]
         return found[keep]
 
     def predict(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -373,16 +409,6 @@ class ACE(Algorithm):
         n_obj, n_ieq = self.problem.n_obj, self.problem.n_ieq_constr
         g, h = values[:, n_obj : n_obj + n_ieq], values[:, n_obj + n_ieq :]
         return values[:, :n_obj], constraint_violation(g, h)
-
-    def _check_predictions(self, infills: Population) -> None:
-        """Tell the critic how right it was on the offspring that it proposed."""
-        if self._predicted is None:
-            return
-        end = len(self._predicted)
-        made = infills[[i for i, x in enumerate(infills) if x.data.get("row", end) < end]]
-        if len(made):
-            predicted = self._predicted[[i.data["row"] for i in made]]
-            self.critic.check(predicted, matrix(made, "F"))
 
     def _vary(self, name: str, n: int) -> np.ndarray:
         """Offspring of the population without the critic `(n, d)`."""
@@ -399,13 +425,21 @@ class ACE(Algorithm):
         """The variables that have a range, in the unit box `(n, d)`."""
         return self.encoding.encode(pop.get("X"))[:, self._free]
 
-    def _new(self, u: np.ndarray, names: Sequence[str]) -> Population:
-        """Offspring that are no copies of what is known, tagged with their operator."""
+    def _new(self, u: np.ndarray, names: Sequence[str], predicted: np.ndarray) -> Population:
+        """Offspring that are no copies of what is known, with their operator noted.
+
+        Args:
+            u: In the unit box `(n, d)`.
+            names: Operators `(n,)`.
+            predicted: What the critic predicts of the first k `(k, n_obj)`.
+        """
         full = np.zeros((len(u), self.encoding.n_dim))
         full[:, self._free] = u
         off = Population.new(X=self.encoding.decode(full))
-        for number, (individual, name) in enumerate(zip(off, names, strict=True)):
-            individual.data |= {"operator": name, "row": number}
+        for individual, name in zip(off, names, strict=True):
+            individual.data["operator"] = name
+        for individual, f in zip(off, predicted):  # noqa: B905 (the first ones only)
+            individual.data["predicted"] = f
         off = self.duplicates.do(off)
         known = np.concatenate([self.seen.u, self.members.u, self.elite.u])
         seen = {row.tobytes() for row in known}

@@ -48,7 +48,8 @@ class Critic:
         """Learn what is new among evaluated points `(n,)`.
 
         New points are added to the interpolant, which is much cheaper than a fit, until it has a
-        third more than it began with; then it starts anew from the points given.
+        third more than it began with, or as many are new at once; then it starts anew from the
+        points given.
 
         Args:
             rows: All that it should know.
@@ -59,8 +60,11 @@ class Critic:
         """
         newest = int(rows.number.max()) + 1
         model = self.model
-        if model is not None and len(model) >= GROWTH * self._n_fitted:
-            model = None
+        if model is not None:
+            n_new = len(np.unique(rows.number[rows.number >= self._taught]))
+            most = (GROWTH - 1.0) * self._n_fitted
+            if len(model) >= self._n_fitted + most or n_new > most:
+                model = None
         if model is not None:
             rows = rows[rows.number >= self._taught]
         _, different = np.unique(rows.u.round(9), axis=0, return_index=True)
@@ -87,9 +91,13 @@ class Critic:
         newest = np.argsort(rows.number)[-N_NEWEST:]
         objectives = np.arange(self.n_obj)
         spread = np.maximum(rows.f[newest].std(axis=0), 1e-12)
-        slopes = plain.gradient(rows.u[newest])[:, objectives] / spread[:, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            slopes = plain.gradient(rows.u[newest])[:, objectives] / spread[:, None]
+        scale = metric(slopes)
+        if not np.isfinite(scale).all():  # slopes of huge values overflow
+            return plain
         try:
-            stretched = RBFCritic().fit(rows.u, rows.values, metric(slopes))
+            stretched = RBFCritic().fit(rows.u, rows.values, scale)
         except np.linalg.LinAlgError:
             return plain
 
@@ -117,15 +125,17 @@ class Critic:
 
 
 def metric(slopes: np.ndarray) -> np.ndarray:
-    """What one unit of each variable should count for a critic `(d,)`, 1 in the geometric mean.
+    """What one unit of each variable should count for a critic `(d,)`.
 
-    The root of how much the objectives change along it (root mean square).
+    The root of how much the objectives change along it (root mean square), in units of the
+    variables' geometric mean, at most 5 and at least 1/5; not finite where the slopes overflow.
 
     Args:
         slopes: Of the objectives in their own spreads `(n, n_obj, d)`.
     """
-    size = np.sqrt((slopes**2).mean(axis=(0, 1))) + 1e-12
-    root = np.sqrt(size / np.exp(np.log(size).mean()))
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.sqrt((slopes**2).mean(axis=(0, 1))) + 1e-12
+        root = np.sqrt(size / np.exp(np.log(size).mean()))
     return np.asarray(np.clip(root, 1.0 / MAX_STRETCH, MAX_STRETCH))
 
 

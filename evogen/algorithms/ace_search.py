@@ -16,7 +16,7 @@ MIN_WEIGHT = 1e-3
 AUGMENTATION = 0.01
 
 #: Feasible points come before infeasible ones in every direction.
-INFEASIBLE = 1e6
+INFEASIBLE = 1e12
 
 Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -48,7 +48,7 @@ class Aim:
             largest, total = np.maximum(largest, g), total + g
         value = largest + AUGMENTATION * total
         if (cv > 0).any():
-            value = value + np.where(cv > 0, INFEASIBLE * (1.0 + cv), 0.0)
+            value = np.where(cv > 0, np.maximum(value, 0.0) + INFEASIBLE * (1.0 + cv), value)
         return np.asarray(value)
 
     def best(self, f: np.ndarray, cv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -136,8 +136,8 @@ def search(
     """Improve the point of each direction by the critic's word.
 
     Each round proposes one child per direction; each direction then takes the best of its
-    neighbours' children if that is better than what it has. Predictions below all utopian points
-    are not believed.
+    neighbours' children if that is better than what it has. Predictions below a direction's utopian
+    point are not believed.
 
     Args:
         predict: Objectives `(n, n_obj)` and violations `(n,)` of points `(n, d)`.
@@ -155,12 +155,10 @@ def search(
     u, value = u.copy(), value.copy()
     moved = np.zeros(len(u), dtype=bool)
     rows = np.arange(len(u))
-    lowest = aim.utopian.min(axis=0)
     for _ in range(n_rounds):
         child = propose(u, neighbors, rng)
         f, cv = predict(child)
-        f = np.maximum(f, lowest)
-        values = aim.value(f[neighbors.T], cv[neighbors.T])
+        values = aim.value(np.maximum(f[neighbors.T], aim.utopian), cv[neighbors.T])
         best = values.argmin(axis=0)
         found = values[best, rows]
         better = found < value

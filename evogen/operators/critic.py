@@ -49,9 +49,10 @@ class RBFCritic:
         n, n_dim = u.shape
         if n < n_dim + 2:
             raise ValueError(f"{n} points are too few for {n_dim} variables; give {n_dim + 2}")
-        self._metric = np.ones(n_dim) if metric is None else np.asarray(metric, dtype=float)
-        if self._metric.shape != (n_dim,) or not (self._metric > 0).all():
+        units = np.ones(n_dim) if metric is None else np.asarray(metric, dtype=float)
+        if units.shape != (n_dim,) or not (units > 0).all():
             raise ValueError(f"metric={metric!r} must be {n_dim} positive numbers")
+        self._metric = units
         self._center = u.mean(axis=0)
         self._u = self._place(u)
         self._f = f
@@ -73,7 +74,7 @@ class RBFCritic:
         """Add `f` `(m, n_out)` at `u` `(m, n_dim)` to what it interpolates.
 
         A fit to n points costs O(n^3), this O(n^2 m). The weight of the ridge stays that of the
-        fit.
+        fit. Where the points do not allow it, all of them are fitted anew.
 
         Raises:
             ValueError: Other shapes, or non-finite numbers.
@@ -98,7 +99,8 @@ class RBFCritic:
         return self.fit(points, everything[1], self._metric)
 
     def __len__(self) -> int:
-        return len(self._u)
+        """How many points it interpolates; 0 before a fit."""
+        return len(self._u) if hasattr(self, "_u") else 0
 
     def _place(self, u: np.ndarray) -> np.ndarray:
         """Where points lie in the metric."""
@@ -145,10 +147,10 @@ class RBFCritic:
 class CholeskySystem:
     """The saddle-point system K c + T b = f, T'c = 0, for a kernel K that may be extended.
 
-    K is positive definite where T'c = 0 only. There, K + w Q Q' with Q an orthonormal basis of T's
-    columns is the same as K, and positive definite elsewhere too where w is large: so one Cholesky
-    factorization L L' does, half the work of an LU, and rows can be added to it. With
-    Z = L^-1 Q: (Z'Z) b = Z' L^-1 f and c = L^-T (L^-1 f - Z b).
+    K is positive definite where T'c = 0 only. There, K + w Q Q' with Q a basis of T's columns
+    (orthonormal at first) is the same as K, and positive definite elsewhere too where w is large:
+    so one Cholesky factorization L L' does, half the work of an LU, and rows can be added to it.
+    With Z = L^-1 Q: (Z'Z) b = Z' L^-1 f and c = L^-T (L^-1 f - Z b).
 
     Args:
         kernel: K `(n, n)`.

@@ -69,6 +69,7 @@ def test_half_of_the_directions_start_near_with_three_objectives_and_none_with_t
         algorithm = ACE(90)
         algorithm.setup(get_problem("dtlz2", n_obj=n_obj, n_var=8), seed=1)
         assert algorithm._near.mean() == pytest.approx(share, abs=0.02)
+        assert algorithm._arrival == (0.5 if n_obj == 2 else 0.7)
     algorithm = ACE(90, near=0.25)
     algorithm.setup(get_problem("zdt1"), seed=1)
     assert algorithm._near.sum() == 22
@@ -81,6 +82,9 @@ def test_feasible_points_come_before_infeasible_ones():
     number, _ = aim().best(f, np.array([0.0, 0.2, 0.1]))
     assert (number == 0).all()
     assert (aim().best(f[1:], np.array([0.2, 0.1]))[0] == 1).all()
+    # ... also where infeasible objectives lie far below all others.
+    tempting = np.array([[-1e9, -1e9], [1e3, 1e3]])
+    assert (aim().best(tempting, np.array([0.5, 0.0]))[0] == 1).all()
 
 
 def test_values_outside_the_box_land_between_parent_and_bound():
@@ -132,6 +136,18 @@ def test_no_point_is_returned_where_nothing_improves():
     assert search(predict, start, np.full(11, -1.0), aim(), near, 3, rng).shape == (0, 3)
 
 
+def test_predictions_below_a_direction_s_utopian_point_are_not_believed():
+    # The first prediction promises what is impossible in the first objective only.
+    def predict(u):
+        return np.stack([-9.0 * (u[:, 0] > 0.5), np.ones(len(u))], axis=1), np.zeros(len(u))
+
+    rng = np.random.default_rng(4)
+    start = np.full((11, 3), 0.4)
+    value = aim().value(np.array([[0.0, 1.0]]), np.zeros(1))
+    found = search(predict, start, value, aim(), neighborhoods(DIRECTIONS, 5), 9, rng)
+    assert found.shape == (0, 3)
+
+
 def test_children_of_one_point_differ_from_it_by_mutation_only():
     rng = np.random.default_rng(5)
     u = np.tile(rng.random(6), (11, 1))
@@ -179,6 +195,37 @@ def test_who_evaluates_elsewhere_can_ask_and_tell():
         algorithm.tell(infills=Population.new(X=x, F=problem.evaluate(x)))
     assert algorithm._progress() == 1.0
     assert len(algorithm.pop) == 20
+    # New individuals are recognised by their variables: credit and trust go on.
+    assert algorithm.critic.trust > 0.9
+    assert sum(entry["n_critic"] for entry in algorithm.log) > 60
+    assert any(entry["survived_critic"] for entry in algorithm.log)
+
+
+def test_points_of_somebody_else_are_welcome_at_any_time():
+    problem = get_problem("zdt1", n_var=5)
+    algorithm = ACE(20)
+    algorithm.setup(problem, termination=("n_eval", 200), seed=1)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        if not algorithm.is_initialized:
+            algorithm.ask()
+        x = rng.random((20, 5))
+        algorithm.tell(infills=Population.new(X=x, F=problem.evaluate(x)))
+    assert len(algorithm.pop) == 20
+    assert algorithm.log == []
+    assert algorithm.critic.trust == 0.5
+
+
+def test_batches_larger_than_what_the_critic_learns_from_count_as_a_whole():
+    problem = get_problem("zdt1", n_var=5)
+    algorithm = ACE(200, n_train=30)
+    algorithm.setup(problem, termination=("n_eval", 300), seed=1)
+    algorithm.next()
+    f = algorithm.pop.get("F")
+    number, _ = algorithm.aim.best(f, np.zeros(len(f)))
+    assert set(algorithm.elite.number) == set(number)
+    algorithm.next()
+    assert len(algorithm.critic.model) <= 30 + 200
 
 
 def test_known_designs_can_start_a_run():
@@ -281,8 +328,35 @@ def test_the_log_tells_who_made_what_and_who_survived():
         assert min(shares) >= 0.0
         assert 0.0 <= entry["trust"] <= 1.0
         assert entry["train_seconds"] >= 0.0
-    assert min(log[-1][f"share_{o}"] for o in OPERATORS) >= 0.1
-    assert max(entry["share_critic"] for entry in log[:10]) > 0.8
+    assert min(entry[f"share_{o}"] for entry in log[-5:] for o in OPERATORS[1:]) >= 0.1
+    shares = [entry["share_critic"] for entry in log]
+    assert max(shares[:10]) > shares[0]
+
+
+@pytest.mark.parametrize("huge", [1e200, np.finfo(float).max])
+def test_huge_values_for_what_failed_are_survived(huge):
+    class Failing(Problem):
+        def __init__(self):
+            super().__init__(n_var=4, n_obj=2, xl=0.0, xu=1.0)
+
+        def _evaluate(self, x, out, *args, **kwargs):
+            f = np.stack([x[:, 0], 1 - x[:, 0] + x[:, 1:].sum(axis=1)], axis=1)
+            f[x[:, 1] > 0.8] = huge
+            out["F"] = f
+
+    with np.errstate(all="ignore"):
+        res = minimize(Failing(), ACE(20), ("n_eval", 300), seed=1)
+    assert res.algorithm.evaluator.n_eval == 300
+    assert (res.F < 10).all()
+
+
+@pytest.mark.parametrize("operators", [("critic",), OPERATORS])
+def test_without_a_floor_a_critic_that_lost_trust_can_regain_it(operators):
+    algorithm = ACE(20, operators=operators, floor=0.0)
+    algorithm.setup(get_problem("zdt1", n_var=5), termination=("n_eval", 400), seed=1)
+    algorithm.critic.trust = 0.0
+    assert algorithm._shares()[0] > 0.0
+    assert algorithm._shares().sum() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("operators", [("critic",), ("sbx",), ("sbx", "differential")])
