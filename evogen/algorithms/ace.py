@@ -268,9 +268,7 @@ class ACE(Algorithm):
     def _notes(self, infills: Population) -> list[dict[str, Any]]:
         """What is known of each offspring's origin, also if it comes back as a new individual."""
         notes = [dict(individual.data) for individual in infills]
-        if all("operator" in note for note in notes):
-            return notes
-        if len(self._asked) == 0:
+        if len(self._asked) == 0 or all("operator" in note for note in notes):
             return notes
         rows = [row.tobytes() for row in self.encode(self._asked)]
         asked = {row: i.data for row, i in zip(rows, self._asked, strict=True)}
