@@ -14,7 +14,9 @@ the report takes the runs recorded in `results/`, without their CPU seconds.
 
 Parts (`--part`, several allowed): `imf` (IMF1-10 and shifted twins, 30 variables, 5,000
 evaluations), `nulls` (ACE without one of its parts, there; `nulls-metric` without the critic's
-second metric, `nulls-aims` without directions that start near, three objectives), `imf100`
+second metric, `nulls-aims` without directions that arrive early, three objectives), `proposers`
+(generative models that propose to ACE's critic, and their nulls, on four of the problems),
+`proposers-gaussian` (the Gaussian on all of them), `imf100`
 (originals with 100 variables, 10,000 evaluations), `suites` (ZDT, DTLZ, WFG, UF at 10,000
 evaluations), `large` (LSMOP with 100 variables), `twins`, `twins-more` and `large-twins` (their
 shifted twins). Population 100, seeds 1 to 11. Interrupted, the same command goes on.
@@ -89,6 +91,10 @@ NULLS: dict[str, dict[str, Any]] = {
     "ace-far": {"near": 0.0},
     "ace-plain": {"stretch": False},
 }
+PROPOSERS = [
+    f"ace-{model}"
+    for model in ("gaussian", "denoise", "gan", "ddpm", "ddpm-untrained", "copy", "uniform")
+]
 SUITES = ["zdt1", "zdt2", "zdt3", "zdt4", "zdt6", "dtlz", "wfg", "uf"]
 LARGE = ["lsmop"]
 
@@ -109,6 +115,9 @@ PARTS = {
     "nulls-metric": Part(IMF, ["ace", "ace-plain"], 5000, {"n_var": 30}),
     "nulls-aims": Part(["imf4", "imf8", "imf4-shifted", "imf8-shifted"], ["ace", "ace-far"], 5000,
                        {"n_var": 30}),
+    "proposers": Part(["imf1", "imf8", "imf1-shifted", "imf8-shifted"], ["ace", *PROPOSERS], 5000,
+                      {"n_var": 30}),
+    "proposers-gaussian": Part(IMF, ["ace", "ace-gaussian"], 5000, {"n_var": 30}),
     "imf100": Part(["imf"], ["ace", "nsga2", "nsga2-de", "immoea"], 10_000, {"n_var": 100}),
     "suites": Part(SUITES, ["ace", "nsga2"], 10_000),
     "twins": Part([f"{name}-shifted" for name in SUITES[:6]], ["ace", "nsga2"], 10_000),
@@ -161,7 +170,7 @@ def recorded(name: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
     for path in sorted(RESULTS.glob("default_study*_runs.csv")):
         with path.open(newline="", encoding="utf-8") as file:
             for line in csv.DictReader(file):
-                if line["part"] == name and line["algorithm"] not in NULLS:
+                if line["part"] == name and not line["algorithm"].startswith("ace"):
                     seed = int(line["seed"])
                     values = {n: float(line[n]) if line[n] else None for n in numbers}
                     of_row = runs.setdefault((line["problem"], line["algorithm"]), {})
@@ -290,7 +299,7 @@ def write_tables(store: Store, parts: Mapping[str, Results], name: str, how: str
     kept = [
         line
         for line in before
-        if tuple(line.split(",")[:4]) not in shown and line.split(",")[2] not in NULLS
+        if tuple(line.split(",")[:4]) not in shown and not line.split(",")[2].startswith("ace")
     ]
     with path.open("a", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in kept)
@@ -315,8 +324,9 @@ def fill_pages(parts: Mapping[str, Results]) -> None:
     sentence += f" Without the surrogate-assisted `rbf-nsga2`, {told}"
     for place in (PAGE, ROOT / "README.md"):
         fill(place, "imf", f"{sentence}\n\n{table}".rstrip(), __file__)
-    for name in ("nulls", "nulls-aims", "nulls-metric"):
-        halves = [select(parts[name], rows, list(NULLS), "ace") for rows in ("original", "shifted")]
+    for name in ("nulls", "nulls-aims", "nulls-metric", "proposers", "proposers-gaussian"):
+        known = parts[name].algorithms
+        halves = [select(parts[name], rows, known, "ace") for rows in ("original", "shifted")]
         both = [to_markdown(indicator_table(half, "igd")) for half in halves if half.rows]
         if both:
             fill(PAGE, name, "\n".join(both).rstrip(), __file__)

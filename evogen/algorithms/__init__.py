@@ -2,6 +2,7 @@
 
 from evogen.algorithms import catalog as catalog  # registers the names
 from evogen.algorithms.ace import ACE
+from evogen.algorithms.ace_proposer import ModelProposer
 from evogen.algorithms.critic_gmoea import CriticGMOEA, step_gan
 from evogen.algorithms.diffusion_evolution import DiffusionEvolution
 from evogen.algorithms.directions import simplex_directions
@@ -51,6 +52,7 @@ __all__ = [
     "MOEADDE",
     "MOMFEA",
     "MOMFEA2",
+    "ModelProposer",
     "NoTransfer",
     "PACT",
     "RBFNSGA2",

@@ -40,8 +40,12 @@ from evogen.operators import (
 
 OPERATORS = ("critic", "sbx", "differential")
 
-#: Share of the budget after which all directions have arrived, with two objectives and with more.
-ARRIVAL, MANY_ARRIVAL = 0.5, 0.7
+#: Share of the budget after which all directions have arrived, with two objectives and with more,
+#: and after which the near ones have.
+ARRIVAL, MANY_ARRIVAL, NEAR_ARRIVAL = 0.5, 0.7, 0.15
+
+#: An objective's unit is at least this share of its range among points that are good in something.
+MIN_EXTENT = 0.01
 
 #: What is left of its floor to a critic that is not trusted.
 DISTRUST = 0.2
@@ -62,7 +66,7 @@ class ACE(Algorithm):
       among the neighbouring directions' points is judged by the critic for up to `n_rounds`
       rounds; only what it finds is evaluated. The directions start from a utopian point that is far
       away at first and comes nearer, so that the ends of the front are reached before it is filled;
-      with three or more objectives every second one starts near, since so many ends take long.
+      with three or more objectives every second one arrives early, since so many ends take long.
     - `sbx`: NSGA-II's own variation (tournament, SBX, polynomial mutation).
     - `differential`: the critic's candidates without the critic. They also fill up its batches
       where few different points improve, which shows it the surroundings of the best.
@@ -83,8 +87,8 @@ class ACE(Algorithm):
             last offspring ranked them badly.
         batch_size: Offspring per generation; None for the growing default.
         distance: How far below the best values the utopian point starts, in extents (>= 0).
-        near: Share of the directions that start from the best values instead, in [0, 1]; None:
-            none with two objectives, half with more.
+        near: Share of the directions that arrive early, after 15 % of the budget (or `arrival`, if
+            that is less), in [0, 1]; None: none with two objectives, half with more.
         arrival: Share of the budget (at most 200 populations) after which all directions have
             arrived, in (0, 1]; None: 0.5 with two objectives, 0.7 with more.
         stretch: Whether the critic, from then on, may measure distances in a metric in which
@@ -92,7 +96,8 @@ class ACE(Algorithm):
             points are predicted better that way.
         floor: Smallest share of any operator after the arrival, in [0, 1 / number of operators];
             a fifth of it for a critic that is not trusted.
-        propose: Makes the candidates that the critic judges (see `ace_search.differential`).
+        propose: Makes the candidates that the critic judges: `ace_search.differential`, or a
+            generative model among it, `ModelProposer(model)`.
         sampling: Initial sampling; Latin hypercube by default.
         **kwargs: As for pymoo's `Algorithm`.
 
@@ -170,9 +175,10 @@ class ACE(Algorithm):
         directions = np.maximum(directions, MIN_WEIGHT)
         self.directions = directions / directions.sum(axis=1, keepdims=True)
         self.neighbors = neighborhoods(self.directions, 15)
-        self._near = self._starts_near()
         default = ARRIVAL if problem.n_obj == 2 else MANY_ARRIVAL
         self._arrival = default if self.arrival is None else self.arrival
+        early = min(NEAR_ARRIVAL, self._arrival)
+        self._arrivals = np.where(self._come_early(), early, self._arrival)
         self.duplicates = HashDuplicateElimination()
         self._constrained = problem.has_constraints()
         self._turns = 0.0
@@ -184,8 +190,8 @@ class ACE(Algorithm):
         size, budget = (100 if n_obj <= 3 else 150), self._budget()
         return size if budget is None else min(size, max(20, int(budget) // 10))
 
-    def _starts_near(self) -> np.ndarray:
-        """Which directions are near from the beginning `(k,)`: evenly by their first weight."""
+    def _come_early(self) -> np.ndarray:
+        """Which directions arrive before the others `(k,)`: evenly by their first weight."""
         k, share = len(self.directions), self.near
         if share is None:
             share = 0.0 if self.problem.n_obj == 2 else 0.5
@@ -312,10 +318,14 @@ class ACE(Algorithm):
         # A front that has shrunk to a point says nothing on scale; the elite still does.
         elite = self.elite.feasible() if len(self.elite.cv) else known
         spread = np.quantile(elite.f, 0.9, axis=0) - ideal
-        extent = np.maximum(np.maximum(extent, spread), 1e-9)
-        far = self.distance * max(0.0, 1.0 - self._progress() / self._arrival)
-        below = np.where(self._near, 0.0, far)[:, None] * extent
-        return Aim(self.directions, ideal - below, extent)
+        # Nor does either where nearly all have the same value of an objective (DTLZ4's start); what
+        # is good in nothing, a failure's penalty say, tells nothing of the range.
+        some = (known.f <= np.median(known.f, axis=0)).any(axis=1)
+        reach = known.f[some].max(axis=0) - ideal
+        self._least = least = np.maximum(MIN_EXTENT * reach, 1e-9)
+        extent = np.maximum(np.maximum(extent, spread), least)
+        below = self.distance * np.maximum(0.0, 1.0 - self._progress() / self._arrivals)
+        return Aim(self.directions, ideal - below[:, None] * extent, extent)
 
     def _progress(self) -> float:
         """Share of the way to the utopian point's arrival that is behind, in [0, 1]."""
@@ -395,7 +405,7 @@ class ACE(Algorithm):
             return self.seen.u[:0]
         rounds = max(1, int(np.ceil(self.n_rounds * self.critic.trust)))
         found = search(
-            self.predict, self.elite.u, self._value, self.aim, self.neighbors, rounds,
+            self.predict, self._parents(), self._value, self.aim, self.neighbors, rounds,
             self.random_state, self.propose,
         )  # fmt: skip
         keep = self.random_state.permutation(len(found))[:n]
@@ -415,9 +425,24 @@ class ACE(Algorithm):
             order = best_first(self.members.f, self.members.cv)
             parents = rng.integers(len(u), size=(2, -(-n // 2), 2)).min(axis=2)
             return cross(u[order][parents], rng)[:n]
-        turns = -(-n // len(self.directions))
-        child = [differential(self.elite.u, self.neighbors, rng) for _ in range(turns)]
+        turns, parents = -(-n // len(self.directions)), self._parents()
+        child = [differential(parents, self.neighbors, rng) for _ in range(turns)]
         return np.concatenate(child)[rng.permutation(turns * len(self.directions))[:n]]
+
+    def _parents(self) -> np.ndarray:
+        """Each direction's point to start from `(k, d)`: its best one, as a rule.
+
+        Where they all are the same in some objective, differences among them do not lead out of
+        there; all copies of a point but one become points of the population.
+        """
+        u = self.elite.u
+        if (np.ptp(self.elite.f, axis=0) > self._least).all():
+            return u
+        _, first = np.unique(self.elite.number, return_index=True)
+        others = self.random_state.integers(len(self.members.u), size=len(u))
+        parents = self.members.u[others]
+        parents[first] = u[first]
+        return parents
 
     def encode(self, pop: Population) -> np.ndarray:
         """The variables that have a range, in the unit box `(n, d)`."""

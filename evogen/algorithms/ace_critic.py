@@ -15,8 +15,9 @@ GROWTH = 4 / 3
 #: variable is stretched or shrunk.
 N_NEWEST, MAX_STRETCH = 100, 5.0
 
-#: Predictions are compared with the truth when there are so many.
-MIN_CHECKED = 5
+#: Predictions are compared with the truth when there are so many; values that differ by less than
+#: this share of their standard deviation in the archive are the same.
+MIN_CHECKED, SAME = 5, 1e-3
 
 
 class Critic:
@@ -28,7 +29,8 @@ class Critic:
     Attributes:
         model: The interpolant; None while there is too little to learn from.
         trust: Running mean of the worst objective's rank correlation, predicted with true, over the
-            points that were evaluated on the critic's word.
+            points that were evaluated on the critic's word; an objective that is the same for all
+            of them has none.
     """
 
     def __init__(self, n_obj: int) -> None:
@@ -37,6 +39,7 @@ class Critic:
         self.trust = 0.5
         self._n_fitted = self._taught = 0
         self._unchecked = np.empty((2, 0, n_obj))
+        self._unit = np.ones(n_obj)
 
     @property
     def confidence(self) -> float:
@@ -86,6 +89,9 @@ class Critic:
     def _fit(self, rows: Rows, stretch: bool) -> RBFCritic:
         """A fit in the metric in which it does better, left-out newest points predicted."""
         plain = RBFCritic().fit(rows.u, rows.values)
+        with np.errstate(over="ignore"):
+            spread = rows.f.std(axis=0)
+        self._unit = SAME * np.where((spread > 0) & (spread < np.inf), spread, 1.0)
         if not stretch:
             return plain
         newest = np.argsort(rows.number)[-N_NEWEST:]
@@ -119,9 +125,11 @@ class Critic:
         self._unchecked = np.concatenate([self._unchecked, pairs[:, known]], axis=1)
         if self._unchecked.shape[1] < MIN_CHECKED:
             return
-        worst = float(rank_correlation(*self._unchecked).min())
-        self.trust = 0.5 * self.trust + 0.5 * max(worst, 0.0)
-        self._unchecked = self._unchecked[:, :0]
+        pairs, self._unchecked = self._unchecked / self._unit, self._unchecked[:, :0]
+        pairs = pairs.round()[:, :, np.ptp(pairs[1].round(), axis=0) > 0]
+        if pairs.size:
+            worst = float(rank_correlation(*pairs).min())
+            self.trust = 0.5 * self.trust + 0.5 * max(worst, 0.0)
 
 
 def metric(slopes: np.ndarray) -> np.ndarray:

@@ -147,7 +147,8 @@ def search(
         neighbors: From `neighborhoods`.
         n_rounds: Rounds (>= 1).
         rng: Source of randomness.
-        propose: Makes the children `(k, d)` of the directions' points; see `differential`.
+        propose: Makes the children `(k, d)` of the directions' points; see `differential`. If it
+            has a method `begin(u, directions, rng)`, that is called first.
 
     Returns:
         The different points that improved some direction `(<= k, d)`, none where nothing did.
@@ -155,6 +156,9 @@ def search(
     u, value = u.copy(), value.copy()
     moved = np.zeros(len(u), dtype=bool)
     rows = np.arange(len(u))
+    begin = getattr(propose, "begin", None)
+    if begin is not None:
+        begin(u, aim.directions, rng)
     for _ in range(n_rounds):
         child = propose(u, neighbors, rng)
         f, cv = predict(child)

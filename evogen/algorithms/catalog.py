@@ -26,6 +26,7 @@ from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.mutation.pm import PM
 
 from evogen.algorithms.ace import ACE
+from evogen.algorithms.ace_proposer import ModelProposer
 from evogen.algorithms.critic_gmoea import CriticGMOEA, step_gan
 from evogen.algorithms.diffusion_evolution import DiffusionEvolution
 from evogen.algorithms.directions import simplex_directions
@@ -37,7 +38,7 @@ from evogen.algorithms.rbf_nsga2 import RBFNSGA2
 from evogen.algorithms.registry import register
 from evogen.algorithms.rmmeda import RMMEDA
 from evogen.algorithms.stepgan import StepGAN
-from evogen.models import DDPM, VAE, WGANGP, GaussianMixture, KernelDiffusion, LocalLinear
+from evogen.models import DDPM, GAN, VAE, WGANGP, GaussianMixture, KernelDiffusion, LocalLinear
 from evogen.operators import (
     Constant,
     Copy,
@@ -167,6 +168,27 @@ def _ace(**defaults: Any) -> Any:
     return build
 
 
+#: What may propose candidates to ACE's critic: a model and one line on it.
+_PROPOSERS: dict[str, tuple[Any, str]] = {
+    "denoise": (KernelDiffusion, "from diffusion without training"),
+    "ddpm": (lambda: diffusion(), "from a diffusion model"),
+    "gan": (lambda: GAN(n_steps=20, batch_size=128), "from a conditional GAN"),
+    "ddpm-untrained": (lambda: Untrained(diffusion()), "from an untrained network (null)"),
+    "gaussian": (lambda: GaussianMixture(n_components=1), "from a Gaussian: a linear map (null)"),
+    "copy": (Copy, "mutated copies (null)"),
+    "uniform": (Uniform, "uniform (null)"),
+}
+
+
+def _ace_with(model: Any) -> Any:
+    """A factory for ACE with a model as a proposer."""
+
+    def build(problem: Any, pop_size: int | None = None, **settings: Any) -> Algorithm:
+        return _ace(propose=ModelProposer(model()))(problem, pop_size, **settings)
+
+    return build
+
+
 def _agemoea(module: str, name: str) -> Any:
     """A factory for pymoo's AGE-MOEA and AGE-MOEA2, which cannot be imported without numba."""
 
@@ -252,6 +274,10 @@ def _surrogates() -> dict[str, tuple[Any, str, Any]]:
             "null of ace: without the critic",
             ACE,
         ),
+        **{
+            f"ace-{key}": (_ace_with(model), f"ace, half of its critic's candidates {about}", ACE)
+            for key, (model, about) in _PROPOSERS.items()
+        },
         "rbf-nsga2": (_named(RBFNSGA2), "NSGA-II that searches a surrogate first", RBFNSGA2),
         "krvea": (_named(KRVEA), "K-RVEA (Chugh et al. 2018), for few evaluations", KRVEA),
     }

@@ -109,6 +109,17 @@ def test_there_is_no_critic_of_too_few_points(rows):
     assert critic.learn(rows[:10], stretch=False)
 
 
+def test_an_objective_that_is_the_same_for_all_points_says_nothing_on_trust(rows):
+    rng = np.random.default_rng(7)
+    critic = Critic(2)
+    assert critic.learn(rows, stretch=False)
+    f = np.column_stack([rng.random(10), 1e-20 * rng.random(10)])
+    critic.check(f + [0.0, 1e-9] * rng.random((10, 2)), f)
+    assert critic.trust == pytest.approx(0.75)  # 1 for the first objective, from 1/2
+    critic.check(rng.random((10, 2)), np.zeros((10, 2)))
+    assert critic.trust == pytest.approx(0.75)
+
+
 def test_trust_follows_the_worst_objective_and_few_points_are_saved_up():
     critic, f = Critic(2), np.random.default_rng(0).random((8, 2))
     critic.check(f[:3], f[:3])

@@ -33,7 +33,7 @@ FEWER_STEPS = {
     "krvea": {"n_initial": 20},
 }
 #: A few points a generation, so for more generations.
-SMALL_BATCHES = ("ace", "ace-base", "auto")
+SMALL_BATCHES = ("ace", "ace-base", "ace-gaussian", "auto")
 N_GEN, POP_SIZE = 6, 12
 
 
