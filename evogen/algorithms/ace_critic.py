@@ -125,8 +125,8 @@ class Critic:
         self._unchecked = np.concatenate([self._unchecked, pairs[:, known]], axis=1)
         if self._unchecked.shape[1] < MIN_CHECKED:
             return
-        pairs, self._unchecked = self._unchecked / self._unit, self._unchecked[:, :0]
-        pairs = pairs.round()[:, :, np.ptp(pairs[1].round(), axis=0) > 0]
+        pairs, self._unchecked = (self._unchecked / self._unit).round(), self._unchecked[:, :0]
+        pairs = pairs[:, :, np.ptp(pairs[1], axis=0) > 0]
         if pairs.size:
             worst = float(rank_correlation(*pairs).min())
             self.trust = 0.5 * self.trust + 0.5 * max(worst, 0.0)

@@ -171,7 +171,7 @@ def _ace(**defaults: Any) -> Any:
 #: What may propose candidates to ACE's critic: a model and one line on it.
 _PROPOSERS: dict[str, tuple[Any, str]] = {
     "denoise": (KernelDiffusion, "from diffusion without training"),
-    "ddpm": (lambda: diffusion(), "from a diffusion model"),
+    "ddpm": (diffusion, "from a diffusion model"),
     "gan": (lambda: GAN(n_steps=20, batch_size=128), "from a conditional GAN"),
     "ddpm-untrained": (lambda: Untrained(diffusion()), "from an untrained network (null)"),
     "gaussian": (lambda: GaussianMixture(n_components=1), "from a Gaussian: a linear map (null)"),
