@@ -2,6 +2,7 @@
 
 from evogen.algorithms import catalog as catalog  # registers the names
 from evogen.algorithms.ace import ACE
+from evogen.algorithms.ace_local import LocalInverse
 from evogen.algorithms.ace_proposer import ModelProposer
 from evogen.algorithms.critic_gmoea import CriticGMOEA, step_gan
 from evogen.algorithms.diffusion_evolution import DiffusionEvolution
@@ -49,6 +50,7 @@ __all__ = [
     "IndependentNSGA2",
     "InertialDE",
     "KRVEA",
+    "LocalInverse",
     "MOEADDE",
     "MOMFEA",
     "MOMFEA2",

@@ -16,6 +16,7 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 from pymoo.util.display.multi import MultiObjectiveOutput
 
 from evogen.algorithms.ace_critic import Critic
+from evogen.algorithms.ace_local import LocalInverse
 from evogen.algorithms.ace_rows import Rows, finite, select
 from evogen.algorithms.ace_search import (
     MIN_WEIGHT,
@@ -62,14 +63,15 @@ class ACE(Algorithm):
     away, see below; one that does not is hardly asked:
 
     - `critic`: radial basis functions learn the objectives (and constraints) from the archive of
-      evaluated points. For each of `pop_size` directions of objective space, differential variation
-      among the neighbouring directions' points is judged by the critic for up to `n_rounds`
-      rounds; only what it finds is evaluated. The directions start from a utopian point that is far
-      away at first and comes nearer, so that the ends of the front are reached before it is filled;
-      with three or more objectives every second one arrives early, since so many ends take long.
+      evaluated points. For each of `pop_size` directions of objective space, candidates are judged
+      by the critic for up to `n_rounds` rounds: samples of a local inverse model of the directions'
+      points, see `LocalInverse`, among differential variation of them. Only what it finds is
+      evaluated. The directions start from a utopian point that is far away at first and comes
+      nearer, so that the ends of the front are reached before it is filled; with three or more
+      objectives every second one arrives early, since so many ends take long.
     - `sbx`: NSGA-II's own variation (tournament, SBX, polynomial mutation).
-    - `differential`: the critic's candidates without the critic. They also fill up its batches
-      where few different points improve, which shows it the surroundings of the best.
+    - `differential`: differential variation without the critic. It also fills up the critic's
+      batches where few different points improve, which shows it the surroundings of the best.
 
     The population is NSGA-II's, with a first front that is too large thinned by nearest neighbours
     as in SPEA2; constraints count by feasibility first. Batches are small (a quarter of the
@@ -96,8 +98,9 @@ class ACE(Algorithm):
             points are predicted better that way.
         floor: Smallest share of any operator after the arrival, in [0, 1 / number of operators];
             a fifth of it for a critic that is not trusted.
-        propose: Makes the candidates that the critic judges: `ace_search.differential`, or a
-            generative model among it, `ModelProposer(model)`.
+        propose: Makes the candidates that the critic judges: None for `LocalInverse()`, a
+            conditional model that costs next to nothing, among differential variation;
+            `ace_search.differential` for that alone; `ModelProposer(model)` for any other model.
         sampling: Initial sampling; Latin hypercube by default.
         **kwargs: As for pymoo's `Algorithm`.
 
@@ -126,7 +129,7 @@ class ACE(Algorithm):
         arrival: float | None = None,
         stretch: bool = True,
         floor: float = 0.1,
-        propose: Proposer = differential,
+        propose: Proposer | None = None,
         sampling: Any = None,
         output: Any = None,
         **kwargs: Any,
@@ -158,7 +161,7 @@ class ACE(Algorithm):
         self.arrival = arrival
         self.stretch = stretch
         self.floor = floor
-        self.propose = propose
+        self.propose = LocalInverse() if propose is None else propose
         self.sampling = LHS() if sampling is None else sampling
         self.initialization = Initialization(self.sampling)
         self.operators = tuple(operators)

@@ -26,7 +26,9 @@ from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.mutation.pm import PM
 
 from evogen.algorithms.ace import ACE
+from evogen.algorithms.ace_local import LocalInverse
 from evogen.algorithms.ace_proposer import ModelProposer
+from evogen.algorithms.ace_search import differential
 from evogen.algorithms.critic_gmoea import CriticGMOEA, step_gan
 from evogen.algorithms.diffusion_evolution import DiffusionEvolution
 from evogen.algorithms.directions import simplex_directions
@@ -168,6 +170,15 @@ def _ace(**defaults: Any) -> Any:
     return build
 
 
+def _local(**settings: Any) -> Any:
+    """A factory for ACE with another local inverse model."""
+
+    def build(problem: Any, pop_size: int | None = None, **more: Any) -> Algorithm:
+        return _ace(propose=LocalInverse(**settings))(problem, pop_size, **more)
+
+    return build
+
+
 #: What may propose candidates to ACE's critic: a model and one line on it.
 _PROPOSERS: dict[str, tuple[Any, str]] = {
     "denoise": (KernelDiffusion, "from diffusion without training"),
@@ -272,6 +283,21 @@ def _surrogates() -> dict[str, tuple[Any, str, Any]]:
         "ace-base": (
             _ace(operators=("sbx", "differential")),
             "null of ace: without the critic",
+            ACE,
+        ),
+        "ace-differential": (
+            _ace(propose=differential),
+            "null of ace: without its local inverse model",
+            ACE,
+        ),
+        "ace-local-mean": (
+            _local(degree=0),
+            "null of ace: local means in place of local planes",
+            ACE,
+        ),
+        "ace-local-copy": (
+            _local(degree=-1),
+            "null of ace: the points themselves in place of local planes",
             ACE,
         ),
         **{

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg.lapack import dgecon, dgetrf, dgetrs, dpotrf, dtrtri, dtrtrs
 
 #: Weight of the tail's directions in the Cholesky factorization, in row sums of the kernel.
-TAIL_WEIGHT = 10.0
+TAIL_WEIGHT = 1000.0
 
 
 class RBFCritic:
