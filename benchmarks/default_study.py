@@ -13,13 +13,15 @@ With `--only`, algorithms that have not changed need not run again: for rivals t
 the report takes the runs recorded in `results/`, without their CPU seconds.
 
 Parts (`--part`, several allowed): `imf` (IMF1-10 and shifted twins, 30 variables, 5,000
-evaluations), `nulls` (ACE without one of its parts, there; `nulls-metric` without the critic's
-second metric, `nulls-aims` without directions that arrive early, three objectives), `proposers`
-(generative models that propose to ACE's critic, and their nulls, on two of the problems),
-`proposers-gaussian` (the Gaussian on all of them), `imf100`
-(originals with 100 variables, 10,000 evaluations), `suites` (ZDT, DTLZ, WFG, UF at 10,000
-evaluations), `large` (LSMOP with 100 variables), `twins`, `twins-more` and `large-twins` (their
-shifted twins). Population 100, seeds 1 to 11. Interrupted, the same command goes on.
+evaluations), `nulls` (ACE without one of its parts, there; `nulls-model` without its local inverse
+model, `nulls-model-mean` with local means in its place, `nulls-model-suites` without it on ZDT,
+DTLZ, WFG, UF and twins, `nulls-model-large` on LSMOP; `nulls-metric` without the critic's second
+metric, `nulls-aims` without directions that arrive early, three objectives), `proposers`
+(generative models that propose to ACE's critic in the place of that one, and their nulls, on two of
+the problems), `proposers-gaussian` (the Gaussian on all of them), `imf100` (originals with 100
+variables, 10,000 evaluations), `suites` (ZDT, DTLZ, WFG, UF at 10,000 evaluations), `large` (LSMOP
+with 100 variables), `twins`, `twins-more` and `large-twins` (their shifted twins). Population 100,
+seeds 1 to 11. Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
@@ -74,8 +76,9 @@ exact Wilcoxon rank-sum against ACE, Holm-corrected over the table: + better tha
 significant difference. Problems whose runs are not complete are left out. CPU seconds were taken
 while other work ran on the same two cores: compare them within a table only. Rivals without CPU
 seconds were not run again when ACE changed; their runs are those recorded before. ACE's first
-version has [a page of its own](default_study_first.md). What was recorded of `rbf-nsga2` differs by
-rounding from what it would do today: its surrogate is solved another way.
+version has [a page of its own](default_study_first.md). What was recorded of settings of
+ACE other than `ace`, `ace-far` and `ace-local-mean` differs by rounding from what they would do
+today: the surrogate is solved another way. Their CPU seconds are of an earlier campaign.
 """
 
 IMF = ["imf", "imf-shifted"]
@@ -97,6 +100,7 @@ PROPOSERS = [
 ]
 SUITES = ["zdt1", "zdt2", "zdt3", "zdt4", "zdt6", "dtlz", "wfg", "uf"]
 LARGE = ["lsmop"]
+TWINS = [f"{name}-shifted" for name in SUITES[:6]]
 
 
 @dataclass(frozen=True)
@@ -112,14 +116,20 @@ class Part:
 PARTS = {
     "imf": Part(IMF, ["ace", *RIVALS], 5000, {"n_var": 30}),
     "nulls": Part(IMF, ["ace", "ace-base", "ace-near", "ace-generations"], 5000, {"n_var": 30}),
+    "nulls-model": Part(IMF, ["ace", "ace-differential"], 5000, {"n_var": 30}),
+    "nulls-model-mean": Part(IMF, ["ace", "ace-local-mean"], 5000, {"n_var": 30}),
+    "nulls-model-suites": Part([*SUITES, *TWINS], ["ace", "ace-differential"], 10_000),
+    "nulls-model-large": Part(LARGE, ["ace", "ace-differential"], 10_000, {"n_var": 100}),
     "nulls-metric": Part(IMF, ["ace", "ace-plain"], 5000, {"n_var": 30}),
     "nulls-aims": Part(["imf4", "imf8", "imf4-shifted", "imf8-shifted"], ["ace", "ace-far"], 5000,
                        {"n_var": 30}),
-    "proposers": Part(["imf8", "imf1-shifted"], ["ace", *PROPOSERS], 5000, {"n_var": 30}),
-    "proposers-gaussian": Part(IMF, ["ace", "ace-gaussian"], 5000, {"n_var": 30}),
+    "proposers": Part(["imf8", "imf1-shifted"], ["ace", "ace-differential", *PROPOSERS], 5000,
+                      {"n_var": 30}),
+    "proposers-gaussian": Part(IMF, ["ace", "ace-differential", "ace-gaussian"], 5000,
+                               {"n_var": 30}),
     "imf100": Part(["imf"], ["ace", "nsga2", "nsga2-de", "immoea"], 10_000, {"n_var": 100}),
     "suites": Part(SUITES, ["ace", "nsga2"], 10_000),
-    "twins": Part([f"{name}-shifted" for name in SUITES[:6]], ["ace", "nsga2"], 10_000),
+    "twins": Part(TWINS, ["ace", "nsga2"], 10_000),
     "large": Part(LARGE, ["ace", "nsga2"], 10_000, {"n_var": 100}),
     "twins-more": Part([f"{name}-shifted" for name in SUITES[6:]], ["ace", "nsga2"], 10_000),
     "large-twins": Part([f"{name}-shifted" for name in LARGE], ["ace", "nsga2"], 10_000,
@@ -248,6 +258,20 @@ def beside_nsga2(results: Results) -> tuple[str, str]:
     return markdown(["problem", "floor", "ACE", "NSGA-II", "NSGA-II / ACE"], lines), told
 
 
+def without_the_model(results: Results) -> str:
+    """A sentence that counts ACE against itself without its local inverse model."""
+    null = "ace-differential"
+    marks = {label: our_mark(results, label, null) for label in results.rows}
+    told = f"Of {len(marks)} problems: {counted(list(marks.values()), than=f' than `{null}`')}"
+    for mark, word in (("+", "better"), ("-", "worse")):
+        if names := [label for label, of in marks.items() if of == mark]:
+            told += f"; {word}: {', '.join(names)}"
+    lower = sum(
+        results.median(label, "ace", "igd") < results.median(label, null, "igd") for label in marks
+    )
+    return f"{told}. The median is lower on {lower}."
+
+
 def tables(results: Results, title: str) -> list[str]:
     """All indicators of a part, originals and twins apart."""
     sections = [f"## {title}\n"]
@@ -323,7 +347,11 @@ def fill_pages(parts: Mapping[str, Results]) -> None:
     sentence += f" Without the surrogate-assisted `rbf-nsga2`, {told}"
     for place in (PAGE, ROOT / "README.md"):
         fill(place, "imf", f"{sentence}\n\n{table}".rstrip(), __file__)
-    for name in ("nulls", "nulls-aims", "nulls-metric", "proposers", "proposers-gaussian"):
+    for name in ("nulls-model-suites", "nulls-model-large"):
+        if parts[name].rows:
+            fill(PAGE, name, without_the_model(parts[name]), __file__)
+    nulls = ("nulls", "nulls-model", "nulls-model-mean", "nulls-aims", "nulls-metric")
+    for name in (*nulls, "proposers", "proposers-gaussian"):
         known = parts[name].algorithms
         halves = [select(parts[name], rows, known, "ace") for rows in ("original", "shifted")]
         both = [to_markdown(indicator_table(half, "igd")) for half in halves if half.rows]

@@ -32,8 +32,7 @@ class LocalInverse:
         widths: Neighbourhoods, as shares of all directions, in (0, 1]; one of them at random for
             each candidate.
         spread: The spread is scaled by a random factor between these (>= 0).
-        degree: 1 for planes. Ablations: 0 takes the neighbours' mean, -1 the direction's own point
-            with the spread around the neighbours' mean.
+        degree: 1 for planes, 0 for the neighbours' weighted mean, its null.
 
     Raises:
         ValueError: An argument out of range.
@@ -53,8 +52,8 @@ class LocalInverse:
             raise ValueError(f"widths={widths!r} must be one or more shares in (0, 1]")
         if len(spread) != 2 or not 0.0 <= spread[0] <= spread[1]:
             raise ValueError(f"spread={spread!r} must be two factors, 0 <= low <= high")
-        if degree not in (-1, 0, 1):
-            raise ValueError(f"degree={degree!r} must be 1, 0 or -1")
+        if degree not in (0, 1):
+            raise ValueError(f"degree={degree!r} must be 1 or 0")
         self.share = share
         self.widths = tuple(widths)
         self.spread = spread
@@ -88,8 +87,7 @@ class LocalInverse:
             center = centers @ u
             noise = rng.normal(size=(len(asked), k)) * np.sqrt(weights[asked])
             noise *= rng.uniform(low, high, size=(len(asked), 1))
-            start = u if self.degree < 0 else center
-            rows = start[asked] + noise @ (u - center)
+            rows = center[asked] + noise @ (u - center)
             child[asked] = mutate(into_box(rows, u[asked], rng), rng)
         return child
 

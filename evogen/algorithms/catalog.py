@@ -170,15 +170,6 @@ def _ace(**defaults: Any) -> Any:
     return build
 
 
-def _local(**settings: Any) -> Any:
-    """A factory for ACE with another local inverse model."""
-
-    def build(problem: Any, pop_size: int | None = None, **more: Any) -> Algorithm:
-        return _ace(propose=LocalInverse(**settings))(problem, pop_size, **more)
-
-    return build
-
-
 #: What may propose candidates to ACE's critic: a model and one line on it.
 _PROPOSERS: dict[str, tuple[Any, str]] = {
     "denoise": (KernelDiffusion, "from diffusion without training"),
@@ -291,13 +282,8 @@ def _surrogates() -> dict[str, tuple[Any, str, Any]]:
             ACE,
         ),
         "ace-local-mean": (
-            _local(degree=0),
+            _ace(propose=LocalInverse(degree=0)),
             "null of ace: local means in place of local planes",
-            ACE,
-        ),
-        "ace-local-copy": (
-            _local(degree=-1),
-            "null of ace: the points themselves in place of local planes",
             ACE,
         ),
         **{
