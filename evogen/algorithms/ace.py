@@ -99,7 +99,7 @@ class ACE(Algorithm):
         floor: Smallest share of any operator after the arrival, in [0, 1 / number of operators];
             a fifth of it for a critic that is not trusted.
         propose: Makes the candidates that the critic judges: None for `LocalInverse()`, a
-            conditional model that costs next to nothing, among differential variation;
+            conditional model that is fitted in no time, among differential variation;
             `ace_search.differential` for that alone; `ModelProposer(model)` for any other model.
         sampling: Initial sampling; Latin hypercube by default.
         **kwargs: As for pymoo's `Algorithm`.
