@@ -33,7 +33,9 @@ FEWER_STEPS = {
     "krvea": {"n_initial": 20},
 }
 #: A few points a generation, so for more generations.
-SMALL_BATCHES = ("ace", "ace-base", "ace-gan", "ace-gaussian", "auto")
+SMALL_BATCHES = (
+    "ace", "ace-base", "ace-differential", "ace-gan", "ace-gaussian", "ace-local-mean", "auto",
+)  # fmt: skip
 #: As ace-gan, with another model.
 OTHER_MODELS = ("ace-copy", "ace-ddpm", "ace-ddpm-untrained", "ace-denoise", "ace-uniform")
 N_GEN, POP_SIZE = 6, 12
