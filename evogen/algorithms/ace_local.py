@@ -68,11 +68,9 @@ class LocalInverse:
         distances = squared_distances(directions, directions)
         k, n_obj = directions.shape
         sizes = [min(k, max(round(width * k), n_obj + MIN_NEIGHBORS)) for width in self.widths]
-        self._weights = np.stack([bisquare(distances, size) for size in sizes])
-        centers = self._weights
-        if self.degree == 1:
-            centers = np.stack([planes(directions, weights) for weights in self._weights])
-        self._centers = centers
+        weights = [bisquare(distances, size) for size in sizes]
+        self._deviations = [np.sqrt(w) for w in weights]
+        self._centers = [planes(directions, w) for w in weights] if self.degree else weights
 
     def __call__(
         self, u: np.ndarray, neighbors: np.ndarray, rng: np.random.Generator
@@ -82,10 +80,12 @@ class LocalInverse:
         k, (low, high) = len(u), self.spread
         modelled = rng.random(k) < self.share
         of_width = rng.integers(len(self.widths), size=k)
-        for i, (weights, centers) in enumerate(zip(self._weights, self._centers, strict=True)):
+        for i, (deviations, centers) in enumerate(
+            zip(self._deviations, self._centers, strict=True)
+        ):
             asked = np.flatnonzero(modelled & (of_width == i))
             center = centers @ u
-            noise = rng.normal(size=(len(asked), k)) * np.sqrt(weights[asked])
+            noise = rng.normal(size=(len(asked), k)) * deviations[asked]
             noise *= rng.uniform(low, high, size=(len(asked), 1))
             rows = center[asked] + noise @ (u - center)
             child[asked] = mutate(into_box(rows, u[asked], rng), rng)

@@ -182,11 +182,11 @@ _PROPOSERS: dict[str, tuple[Any, str]] = {
 }
 
 
-def _ace_with(model: Any) -> Any:
-    """A factory for ACE with a model as a proposer."""
+def _ace_with(proposer: Any) -> Any:
+    """A factory for ACE with a proposer, made anew for each."""
 
     def build(problem: Any, pop_size: int | None = None, **settings: Any) -> Algorithm:
-        return _ace(propose=ModelProposer(model()))(problem, pop_size, **settings)
+        return _ace(propose=proposer())(problem, pop_size, **settings)
 
     return build
 
@@ -282,12 +282,16 @@ def _surrogates() -> dict[str, tuple[Any, str, Any]]:
             ACE,
         ),
         "ace-local-mean": (
-            _ace(propose=LocalInverse(degree=0)),
+            _ace_with(lambda: LocalInverse(degree=0)),
             "null of ace: local means in place of local planes",
             ACE,
         ),
         **{
-            f"ace-{key}": (_ace_with(model), f"ace, half of its critic's candidates {about}", ACE)
+            f"ace-{key}": (
+                _ace_with(lambda model=model: ModelProposer(model())),
+                f"ace, half of its critic's candidates {about}",
+                ACE,
+            )
             for key, (model, about) in _PROPOSERS.items()
         },
         "rbf-nsga2": (_named(RBFNSGA2), "NSGA-II that searches a surrogate first", RBFNSGA2),
