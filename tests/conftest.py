@@ -1,4 +1,9 @@
+import os
 import random
+
+# Two test processes with as many threads each as there are cores keep each other waiting: the suite
+# takes several times as long. Set before the libraries are loaded; the processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
