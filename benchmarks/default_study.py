@@ -75,10 +75,9 @@ Written by `python benchmarks/default_study.py {how}`, the runs by `... run`; po
 exact Wilcoxon rank-sum against ACE, Holm-corrected over the table: + better than ACE, - worse, = no
 significant difference. Problems whose runs are not complete are left out. CPU seconds were taken
 while other work ran on the same two cores: compare them within a table only. Rivals without CPU
-seconds were not run again when ACE changed; their runs are those recorded before. ACE's first
-version has [a page of its own](default_study_first.md). What was recorded of settings of
-ACE other than `ace`, `ace-far` and `ace-local-mean` differs by rounding from what they would do
-today: the surrogate is solved another way. Their CPU seconds are of an earlier campaign.
+seconds were not run again when ACE changed; their runs are those recorded before. ACE's earlier
+versions have pages of their own: the [first](default_study_first.md), the
+[second](default_study_second.md).
 """
 
 IMF = ["imf", "imf-shifted"]

@@ -41,9 +41,16 @@ from evogen.operators import (
 
 OPERATORS = ("critic", "sbx", "differential")
 
+#: How far away directions start, in extents of the front, with two objectives and with more.
+DISTANCE, MANY_DISTANCE = 4.0, 2.0
+
 #: Share of the budget after which all directions have arrived, with two objectives and with more,
 #: and after which the near ones have.
 ARRIVAL, MANY_ARRIVAL, NEAR_ARRIVAL = 0.5, 0.7, 0.15
+
+#: ... and from which on the critic has a metric. From the beginning, a search that is so much
+#: faster loses the far end of IMF2's front.
+STRETCH_FROM = 0.15
 
 #: An objective's unit is at least this share of its range among points that are good in something.
 MIN_EXTENT = 0.01
@@ -88,14 +95,14 @@ class ACE(Algorithm):
         n_rounds: Rounds of search per turn of the critic (>= 1); fewer when its predictions of the
             last offspring ranked them badly.
         batch_size: Offspring per generation; None for the growing default.
-        distance: How far below the best values the utopian point starts, in extents (>= 0).
+        distance: How far below the best values the utopian point starts, in extents (>= 0); None:
+            4 with two objectives, 2 with more.
         near: Share of the directions that arrive early, after 15 % of the budget (or `arrival`, if
             that is less), in [0, 1]; None: none with two objectives, half with more.
         arrival: Share of the budget (at most 200 populations) after which all directions have
             arrived, in (0, 1]; None: 0.5 with two objectives, 0.7 with more.
-        stretch: Whether the critic, from then on, may measure distances in a metric in which
-            variables count by how much the objectives change along them; it does when left-out
-            points are predicted better that way.
+        stretch: Whether the critic, after 15 % of the budget, measures distances in a metric in
+            which variables count by how much the objectives change along them.
         floor: Smallest share of any operator after the arrival, in [0, 1 / number of operators];
             a fifth of it for a critic that is not trusted.
         propose: Makes the candidates that the critic judges: None for `LocalInverse()`, a
@@ -124,7 +131,7 @@ class ACE(Algorithm):
         n_train: int = 600,
         n_rounds: int = 8,
         batch_size: int | None = None,
-        distance: float = 2.0,
+        distance: float | None = None,
         near: float | None = None,
         arrival: float | None = None,
         stretch: bool = True,
@@ -140,7 +147,7 @@ class ACE(Algorithm):
             ("n_train", n_train, 16),
             ("n_rounds", n_rounds, 1),
             ("batch_size", 1 if batch_size is None else batch_size, 1),
-            ("distance", distance, 0.0),
+            ("distance", 0.0 if distance is None else distance, 0.0),
         ):
             if value < low:
                 raise ValueError(f"{name}={value!r} must be at least {low}")
@@ -180,6 +187,8 @@ class ACE(Algorithm):
         self.neighbors = neighborhoods(self.directions, 15)
         default = ARRIVAL if problem.n_obj == 2 else MANY_ARRIVAL
         self._arrival = default if self.arrival is None else self.arrival
+        default = DISTANCE if problem.n_obj == 2 else MANY_DISTANCE
+        self._distance = default if self.distance is None else self.distance
         early = min(NEAR_ARRIVAL, self._arrival)
         self._arrivals = np.where(self._come_early(), early, self._arrival)
         self.duplicates = HashDuplicateElimination()
@@ -327,7 +336,7 @@ class ACE(Algorithm):
         reach = known.f[some].max(axis=0) - ideal
         self._least = least = np.maximum(MIN_EXTENT * reach, 1e-9)
         extent = np.maximum(np.maximum(extent, spread), least)
-        below = self.distance * np.maximum(0.0, 1.0 - self._progress() / self._arrivals)
+        below = self._distance * np.maximum(0.0, 1.0 - self._progress() / self._arrivals)
         return Aim(self.directions, ideal - below[:, None] * extent, extent)
 
     def _progress(self) -> float:
@@ -401,8 +410,7 @@ class ACE(Algorithm):
 
     def _by_critic(self, n: int) -> np.ndarray:
         """At most n points found on the critic `(<= n, d)`; none while there is no critic yet."""
-        # Before the directions have arrived, a faster search loses the far end of IMF2's front.
-        stretch = self.stretch and self._progress() >= self._arrival
+        stretch = self.stretch and self._progress() >= STRETCH_FROM
         rows = Rows.join(self.seen.last(self.n_train), self.elite)
         if not self.critic.learn(rows, stretch=stretch):
             return self.seen.u[:0]

@@ -11,8 +11,8 @@ from evogen.operators.critic import RBFCritic
 #: The critic begins anew when it has so many times the points that it was fitted to.
 GROWTH = 4 / 3
 
-#: How many of the newest points tell which metric is the better one, and the most by which a
-#: variable is stretched or shrunk.
+#: How many of the newest points tell how fast objectives change, and the most by which a variable
+#: is stretched or shrunk.
 N_NEWEST, MAX_STRETCH = 100, 5.0
 
 #: Predictions are compared with the truth when there are so many; values that differ by less than
@@ -56,7 +56,7 @@ class Critic:
 
         Args:
             rows: All that it should know.
-            stretch: Whether a fit may choose its metric, see `metric`.
+            stretch: Whether a fit takes the metric that the model before it suggests, see `metric`.
 
         Returns:
             Whether there is a model.
@@ -87,31 +87,24 @@ class Critic:
         return True
 
     def _fit(self, rows: Rows, stretch: bool) -> RBFCritic:
-        """A fit in the metric in which it does better, left-out newest points predicted."""
-        plain = RBFCritic().fit(rows.u, rows.values)
+        """A fit; its metric is that of the slopes of the model before it, so the two improve each
+        other over a run."""
         with np.errstate(over="ignore"):
             spread = rows.f.std(axis=0)
         self._unit = SAME * np.where((spread > 0) & (spread < np.inf), spread, 1.0)
-        if not stretch:
-            return plain
-        newest = np.argsort(rows.number)[-N_NEWEST:]
-        objectives = np.arange(self.n_obj)
-        spread = np.maximum(rows.f[newest].std(axis=0), 1e-12)
-        with np.errstate(over="ignore", invalid="ignore"):
-            slopes = plain.gradient(rows.u[newest])[:, objectives] / spread[:, None]
-        scale = metric(slopes)
-        if not np.isfinite(scale).all():  # slopes of huge values overflow
-            return plain
-        try:
-            stretched = RBFCritic().fit(rows.u, rows.values, scale)
-        except np.linalg.LinAlgError:
-            return plain
-
-        def error(model: RBFCritic) -> float:
-            missed = np.abs(model.loo_error[np.ix_(newest, objectives)]).mean(axis=0)
-            return float(np.log(missed / spread + 1e-12).sum())
-
-        return min(plain, stretched, key=error)
+        if stretch:
+            known = RBFCritic().fit(rows.u, rows.values) if self.model is None else self.model
+            newest = rows[np.argsort(rows.number)[-N_NEWEST:]]
+            spread = np.maximum(newest.f.std(axis=0), self._unit)
+            with np.errstate(over="ignore", invalid="ignore"):
+                slopes = known.gradient(newest.u)[:, : self.n_obj] / spread[:, None]
+            scale = metric(slopes)
+            if np.isfinite(scale).all():  # slopes of huge values overflow
+                try:
+                    return RBFCritic().fit(rows.u, rows.values, scale)
+                except np.linalg.LinAlgError:
+                    pass
+        return RBFCritic().fit(rows.u, rows.values)
 
     def predict(self, u: np.ndarray) -> np.ndarray:
         """Objectives, then constraints, of points in the unit box `(n, d)` -> `(n, k)`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evogen.algorithms.ace_search import differential, into_box, mutate
+from evogen.algorithms.ace_search import differential_steps, into_box, mutate
 from evogen.operators.critic import squared_distances
 
 #: Points a neighbourhood has at least, beside one for each slope.
@@ -76,7 +76,7 @@ class LocalInverse:
         self, u: np.ndarray, neighbors: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """Candidates `(k, d)` in the place of `ace_search.differential`'s."""
-        child = differential(u, neighbors, rng)
+        child = differential_steps(u, neighbors, rng)
         k, (low, high) = len(u), self.spread
         modelled = rng.random(k) < self.share
         of_width = rng.integers(len(self.widths), size=k)
@@ -87,9 +87,8 @@ class LocalInverse:
             center = centers @ u
             noise = rng.normal(size=(len(asked), k)) * deviations[asked]
             noise *= rng.uniform(low, high, size=(len(asked), 1))
-            rows = center[asked] + noise @ (u - center)
-            child[asked] = mutate(into_box(rows, u[asked], rng), rng)
-        return child
+            child[asked] = center[asked] + noise @ (u - center)
+        return mutate(into_box(child, u, rng), rng)
 
 
 def bisquare(distances: np.ndarray, n: int) -> np.ndarray:

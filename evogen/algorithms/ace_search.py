@@ -93,7 +93,20 @@ def mutate(u: np.ndarray, rng: np.random.Generator, eta: float = 20.0) -> np.nda
 
 
 def differential(u: np.ndarray, neighbors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One child per direction: u_k + F (u_a - u_b), crossed with u_k, mutated.
+    """One child per direction: `differential_steps`, into the box, mutated.
+
+    Args:
+        u: The directions' points `(k, d)`.
+        neighbors: From `neighborhoods`.
+        rng: Source of randomness.
+    """
+    return mutate(into_box(differential_steps(u, neighbors, rng), u, rng), rng)
+
+
+def differential_steps(
+    u: np.ndarray, neighbors: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """One child per direction, perhaps out of the box: u_k + F (u_a - u_b), crossed with u_k.
 
     a and b are neighbouring directions' points with probability 0.9, any otherwise; F is uniform
     in [0.2, 0.8], the crossover rate one of 0.3, 0.9 and 1 per child (the mixture of settings does
@@ -117,7 +130,7 @@ def differential(u: np.ndarray, neighbors: np.ndarray, rng: np.random.Generator)
     )
     trial = u + rng.uniform(0.2, 0.8, size=(k, 1)) * (u[a] - u[b])
     crossed = rng.random((k, d)) < rng.choice([0.3, 0.9, 1.0], size=(k, 1))
-    return mutate(into_box(np.where(crossed, trial, u), u, rng), rng)
+    return np.where(crossed, trial, u)
 
 
 Proposer = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
