@@ -49,17 +49,23 @@ def test_the_metric_predicts_better_and_improves_itself(rows):
     assert errors[2] < 0.8 * errors[1]
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered")
-def test_slopes_that_overflow_set_no_metric():
-    # The newest points alone say how steep is steep, and they are all the same.
-    u = np.random.default_rng(8).random((160, 4))
-    f = np.where(np.arange(160)[:, None] < 60, 1e150 * (u[:, :2] ** 2), 1.0)
-    rows = Rows(u, f, np.zeros(160), f, np.arange(160))
-    critic, plain = Critic(2), Critic(2)
-    critic.learn(rows, stretch=True)
-    plain.learn(rows, stretch=False)
-    assert np.isfinite(critic.predict(u)).all()
-    assert np.array_equal(critic.predict(u), plain.predict(u))
+@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value")
+def test_slopes_that_overflow_set_no_metric(rows):
+    huge = Rows(rows.u, 1e200 * rows.f, rows.cv, 1e200 * rows.values, rows.number)
+    for scaled, plain in ((rows, False), (huge, True)):
+        critic = Critic(2)
+        assert critic.learn(scaled, stretch=True)
+        assert np.array_equal(critic.model._metric, np.ones(8)) == plain
+
+
+def test_objectives_that_are_the_same_but_for_rounding_set_no_metric(rows):
+    # Only the first objective differs among the newest points; the second one's slopes are noise.
+    f = rows.f.copy()
+    f[-100:, 1] = 1e-40 * np.random.default_rng(1).random(100)
+    critic, other = Critic(2), Critic(2)
+    for c, values in ((critic, f), (other, np.where(np.arange(150)[:, None] < 50, f, [1, 0] * f))):
+        assert c.learn(Rows(rows.u, values, rows.cv, values, rows.number), stretch=True)
+    assert critic.model._metric == pytest.approx(other.model._metric, rel=1e-6)
 
 
 @pytest.mark.parametrize("stretch", [True, False])
