@@ -95,8 +95,8 @@ class Critic:
         if stretch:
             known = RBFCritic().fit(rows.u, rows.values) if self.model is None else self.model
             newest = rows[np.argsort(rows.number)[-N_NEWEST:]]
-            spread = np.maximum(newest.f.std(axis=0), self._unit)
             with np.errstate(over="ignore", invalid="ignore"):
+                spread = np.maximum(newest.f.std(axis=0), self._unit)
                 slopes = known.gradient(newest.u)[:, : self.n_obj] / spread[:, None]
             scale = metric(slopes)
             if np.isfinite(scale).all():  # slopes of huge values overflow
