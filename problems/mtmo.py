@@ -239,7 +239,8 @@ def published_matrices(folder: str | Path | None = None) -> Matrices:
             found = loadmat(file)
         if name not in found:
             raise ValueError(f"{place} does not hold the matrix {name!r}")
-        matrix = np.asarray(found[name], dtype=float)
+        # Files hold columns first; products with that layout are rounded in another way.
+        matrix = np.ascontiguousarray(found[name], dtype=float)
         if matrix.shape != (SIZES[name],) * 2:
             raise ValueError(f"{name} in {place} has shape {matrix.shape}, not {SIZES[name]} rows")
         return matrix
