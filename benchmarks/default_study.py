@@ -91,7 +91,8 @@ NULLS: dict[str, dict[str, Any]] = {
     "ace-near": {"distance": 0.0},
     "ace-generations": {"batch_size": POP_SIZE},
     "ace-far": {"near": 0.0},
-    "ace-plain": {"stretch": False},
+    "ace-unbent": {"bend": False},
+    "ace-plain": {"stretch": False, "bend": False},
 }
 PROPOSERS = [
     f"ace-{model}"
@@ -119,7 +120,8 @@ PARTS = {
     "nulls-model-mean": Part(IMF, ["ace", "ace-local-mean"], 5000, {"n_var": 30}),
     "nulls-model-suites": Part([*SUITES, *TWINS], ["ace", "ace-differential"], 10_000),
     "nulls-model-large": Part(LARGE, ["ace", "ace-differential"], 10_000, {"n_var": 100}),
-    "nulls-metric": Part(IMF, ["ace", "ace-plain"], 5000, {"n_var": 30}),
+    "nulls-metric": Part(IMF, ["ace", "ace-unbent", "ace-plain"], 5000, {"n_var": 30}),
+    "nulls-warp-suites": Part([*SUITES, *TWINS], ["ace", "ace-unbent"], 10_000),
     "nulls-aims": Part(["imf4", "imf8", "imf4-shifted", "imf8-shifted"], ["ace", "ace-far"], 5000,
                        {"n_var": 30}),
     "proposers": Part(["imf8", "imf1-shifted"], ["ace", "ace-differential", *PROPOSERS], 5000,

@@ -48,9 +48,9 @@ DISTANCE, MANY_DISTANCE = 4.0, 2.0
 #: and after which the near ones have.
 ARRIVAL, MANY_ARRIVAL, NEAR_ARRIVAL = 0.5, 0.7, 0.15
 
-#: ... and from which on the critic has a metric. From the beginning, a search that is so much
-#: faster loses the far end of IMF2's front.
-STRETCH_FROM = 0.15
+#: ... and from which on the critic has a warp and a metric. From the beginning, a search that is so
+#: much faster loses the far end of IMF2's front.
+SPACE_FROM = 0.15
 
 #: An objective's unit is at least this share of its range among points that are good in something.
 MIN_EXTENT = 0.01
@@ -103,6 +103,8 @@ class ACE(Algorithm):
             arrived, in (0, 1]; None: 0.5 with two objectives, 0.7 with more.
         stretch: Whether the critic, after 15 % of the budget, measures distances in a metric in
             which variables count by how much the objectives change along them.
+        bend: Whether, from then on, variables along which the objectives change ever faster towards
+            a bound are bent for the critic and its candidates, see `Warp`.
         floor: Smallest share of any operator after the arrival, in [0, 1 / number of operators];
             a fifth of it for a critic that is not trusted.
         propose: Makes the candidates that the critic judges: None for `LocalInverse()`, a
@@ -135,6 +137,7 @@ class ACE(Algorithm):
         near: float | None = None,
         arrival: float | None = None,
         stretch: bool = True,
+        bend: bool = True,
         floor: float = 0.1,
         propose: Proposer | None = None,
         sampling: Any = None,
@@ -167,6 +170,7 @@ class ACE(Algorithm):
         self.near = near
         self.arrival = arrival
         self.stretch = stretch
+        self.bend = bend
         self.floor = floor
         self.propose = LocalInverse() if propose is None else propose
         self.sampling = LHS() if sampling is None else sampling
@@ -410,21 +414,24 @@ class ACE(Algorithm):
 
     def _by_critic(self, n: int) -> np.ndarray:
         """At most n points found on the critic `(<= n, d)`; none while there is no critic yet."""
-        stretch = self.stretch and self._progress() >= STRETCH_FROM
+        late = self._progress() >= SPACE_FROM
         rows = Rows.join(self.seen.last(self.n_train), self.elite)
-        if not self.critic.learn(rows, stretch=stretch):
+        if not self.critic.learn(rows, stretch=late and self.stretch, bend=late and self.bend):
             return self.seen.u[:0]
         rounds = max(1, int(np.ceil(self.n_rounds * self.critic.trust)))
+        # Candidates are made in the warped box: where the objectives change evenly, the sets of
+        # good points are less curved too.
+        warp = self.critic.warp
         found = search(
-            self.predict, self._parents(), self._value, self.aim, self.neighbors, rounds,
+            self._predict, warp(self._parents()), self._value, self.aim, self.neighbors, rounds,
             self.random_state, self.propose,
         )  # fmt: skip
         keep = self.random_state.permutation(len(found))[:n]
-        return found[keep]
+        return warp.inverse(found[keep])
 
-    def predict(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The critic's objectives `(n, n_obj)` and violations `(n,)` of points in the unit box."""
-        values = self.critic.predict(u)
+    def _predict(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The critic's objectives `(n, n_obj)` and violations `(n,)` of warped points."""
+        values = self.critic.predict_warped(z)
         n_obj, n_ieq = self.problem.n_obj, self.problem.n_ieq_constr
         g, h = values[:, n_obj : n_obj + n_ieq], values[:, n_obj + n_ieq :]
         return values[:, :n_obj], constraint_violation(g, h)
@@ -476,6 +483,7 @@ class ACE(Algorithm):
             individual.data["predicted"] = f
         off = self.duplicates.do(off)
         known = np.concatenate([self.seen.u, self.members.u, self.elite.u])
-        seen = {row.tobytes() for row in known}
-        fresh = [i for i, row in enumerate(self.encode(off)) if row.tobytes() not in seen]
+        # Who went through a warp and back is the same but for rounding.
+        seen = {row.tobytes() for row in known.round(12)}
+        fresh = [i for i, row in enumerate(self.encode(off).round(12)) if row.tobytes() not in seen]
         return off[fresh]

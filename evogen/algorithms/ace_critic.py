@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from evogen.algorithms.ace_rows import Rows
+from evogen.algorithms.ace_warp import Warp
 from evogen.operators.critic import RBFCritic
 
 #: The critic begins anew when it has so many times the points that it was fitted to.
@@ -27,7 +28,8 @@ class Critic:
         n_obj: Number of objectives.
 
     Attributes:
-        model: The interpolant; None while there is too little to learn from.
+        model: The interpolant, of warped points; None while there is too little to learn from.
+        warp: Where it sees a point.
         trust: Running mean of the worst objective's rank correlation, predicted with true, over the
             points that were evaluated on the critic's word; an objective that is the same for all
             of them has none.
@@ -36,6 +38,7 @@ class Critic:
     def __init__(self, n_obj: int) -> None:
         self.n_obj = n_obj
         self.model: RBFCritic | None = None
+        self.warp = Warp.none(0)
         self.trust = 0.5
         self._n_fitted = self._taught = 0
         self._unchecked = np.empty((2, 0, n_obj))
@@ -47,7 +50,7 @@ class Critic:
         3/4."""
         return float(np.clip(2.0 * self.trust - 0.5, 0.0, 1.0))
 
-    def learn(self, rows: Rows, *, stretch: bool) -> bool:
+    def learn(self, rows: Rows, *, stretch: bool = False, bend: bool = False) -> bool:
         """Learn what is new among evaluated points `(n,)`.
 
         New points are added to the interpolant, which is much cheaper than a fit, until it has a
@@ -57,6 +60,7 @@ class Critic:
         Args:
             rows: All that it should know.
             stretch: Whether a fit takes the metric that the model before it suggests, see `metric`.
+            bend: Whether it takes the warp that the model before it suggests, see `Warp`.
 
         Returns:
             Whether there is a model.
@@ -77,39 +81,41 @@ class Critic:
             return False
         try:
             if model is not None:
-                model.extend(rows.u, rows.values)
+                model.extend(self.warp(rows.u), rows.values)
             else:
-                model, self._n_fitted = self._fit(rows, stretch), n
+                model, self._n_fitted = self._fit(rows, stretch, bend), n
         except np.linalg.LinAlgError:
             self.model = None
             return False
         self.model, self._taught = model, newest
         return True
 
-    def _fit(self, rows: Rows, stretch: bool) -> RBFCritic:
-        """A fit; its metric is that of the slopes of the model before it, so the two improve each
-        other over a run."""
+    def _fit(self, rows: Rows, stretch: bool, bend: bool) -> RBFCritic:
+        """A fit; its warp and metric are those of the slopes of the model before it, so they
+        improve each other over a run."""
         with np.errstate(over="ignore"):
             spread = rows.f.std(axis=0)
         self._unit = SAME * np.where((spread > 0) & (spread < np.inf), spread, 1.0)
-        if stretch:
-            known = RBFCritic().fit(rows.u, rows.values) if self.model is None else self.model
-            newest = rows[np.argsort(rows.number)[-N_NEWEST:]]
-            with np.errstate(over="ignore", invalid="ignore"):
-                spread = np.maximum(newest.f.std(axis=0), self._unit)
-                slopes = known.gradient(newest.u)[:, : self.n_obj] / spread[:, None]
-            scale = metric(slopes)
-            if np.isfinite(scale).all():  # slopes of huge values overflow
-                try:
-                    return RBFCritic().fit(rows.u, rows.values, scale)
-                except np.linalg.LinAlgError:
-                    pass
-        return RBFCritic().fit(rows.u, rows.values)
+        known, old = self.model, self.warp
+        self.warp = Warp.none(rows.u.shape[1])
+        if not stretch and not bend:
+            return RBFCritic().fit(rows.u, rows.values)
+        if known is None:
+            known, old = RBFCritic().fit(rows.u, rows.values), self.warp
+        try:
+            model, self.warp = refit(known, old, rows, self._unit, stretch=stretch, bend=bend)
+        except np.linalg.LinAlgError:
+            return RBFCritic().fit(rows.u, rows.values)
+        return model
 
     def predict(self, u: np.ndarray) -> np.ndarray:
         """Objectives, then constraints, of points in the unit box `(n, d)` -> `(n, k)`."""
+        return self.predict_warped(self.warp(u))
+
+    def predict_warped(self, z: np.ndarray) -> np.ndarray:
+        """The same for points that are `warp`ed already."""
         assert self.model is not None
-        return self.model.predict(u)
+        return self.model.predict(z)
 
     def check(self, predicted: np.ndarray, f: np.ndarray) -> None:
         """Compare predicted objectives `(n, n_obj)` with true ones, where these are finite."""
@@ -123,6 +129,36 @@ class Critic:
         if pairs.size:
             worst = float(rank_correlation(*pairs).min())
             self.trust = 0.5 * self.trust + 0.5 * max(worst, 0.0)
+
+
+def refit(
+    known: RBFCritic, warp: Warp, rows: Rows, least: np.ndarray, *, stretch: bool, bend: bool
+) -> tuple[RBFCritic, Warp]:
+    """A fit to evaluated points `(n,)`, with the warp and metric that a model before it suggests.
+
+    Args:
+        known: The model before.
+        warp: Its warp.
+        rows: What to learn; the newest tell how fast the objectives change.
+        least: Differences of the objectives that count as none `(n_obj,)`.
+        stretch: Whether it has a metric.
+        bend: Whether it has a warp.
+
+    Raises:
+        numpy.linalg.LinAlgError: The points cannot be interpolated so, or slopes overflow.
+    """
+    newest = rows[np.argsort(rows.number)[-N_NEWEST:]]
+    scale = None
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = np.maximum(newest.f.std(axis=0), least)
+        slopes = known.gradient(warp(newest.u))[:, : len(least)] / spread[:, None]
+        slopes = slopes * warp.slope(newest.u)[:, None]
+        warp = Warp.learn(newest.u, slopes) if bend else Warp.none(rows.u.shape[1])
+        if stretch:
+            scale = metric(slopes / warp.slope(newest.u)[:, None])
+    if scale is not None and not np.isfinite(scale).all():
+        raise np.linalg.LinAlgError("the slopes of huge values overflow")
+    return RBFCritic().fit(warp(rows.u), rows.values, scale), warp
 
 
 def metric(slopes: np.ndarray) -> np.ndarray:

@@ -246,7 +246,7 @@ def test_a_time_limit_brings_the_aim_home():
     assert algorithm._progress() == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize("seed", [3, 5])
+@pytest.mark.parametrize("seed", [2, 5, 15])
 def test_a_front_that_hardly_any_first_point_has_an_end_of_is_not_lost(seed):
     # Of DTLZ4's first points nearly all have f2 = f3 = 0 but for rounding, and with these seeds no
     # point that is not dominated has f2 (f3) above that. Not all seeds find the end so soon.

@@ -39,7 +39,7 @@ def test_the_metric_predicts_better_and_improves_itself(rows):
         return np.abs(critic.predict(fresh)[:, 0] - truth).mean()
 
     plain, wavy = Critic(2), Critic(2)
-    assert plain.learn(rows, stretch=False)
+    assert plain.learn(rows)
     errors = [error(plain)]
     for turn in range(2):  # all points are new each time: it is fitted again, by its own slopes
         again = Rows(rows.u, rows.f, rows.cv, rows.values, rows.number + 150 * turn)
@@ -50,11 +50,13 @@ def test_the_metric_predicts_better_and_improves_itself(rows):
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value")
-def test_slopes_that_overflow_set_no_metric(rows):
+@pytest.mark.parametrize("bend", [False, True])
+def test_slopes_that_overflow_set_no_metric(rows, bend):
     huge = Rows(rows.u, 1e200 * rows.f, rows.cv, 1e200 * rows.values, rows.number)
     for scaled, plain in ((rows, False), (huge, True)):
         critic = Critic(2)
-        assert critic.learn(scaled, stretch=True)
+        assert critic.learn(scaled, stretch=True, bend=bend)
+        assert np.array_equal(critic.warp.power, np.ones(8)) == (plain or not bend)
         assert np.array_equal(critic.model._metric, np.ones(8)) == plain
 
 
@@ -68,33 +70,70 @@ def test_objectives_that_are_the_same_but_for_rounding_set_no_metric(rows):
     assert critic.model._metric == pytest.approx(other.model._metric, rel=1e-6)
 
 
-@pytest.mark.parametrize("stretch", [True, False])
-def test_the_metric_waits_for_the_first_part_of_the_run(stretch):
-    algorithm = ACE(20, stretch=stretch)
+@pytest.mark.parametrize(("stretch", "bend"), [(True, True), (True, False), (False, False)])
+def test_metric_and_warp_wait_for_the_first_part_of_the_run(stretch, bend):
+    algorithm = ACE(20, stretch=stretch, bend=bend)
     algorithm.setup(get_problem("zdt3", n_var=8), termination=("n_eval", 240), seed=1)
     asked, learn = [], algorithm.critic.learn
 
-    def note(rows, stretch):
-        asked.append((algorithm._progress(), stretch))
-        return learn(rows, stretch=stretch)
+    def note(rows, **used):
+        asked.append((algorithm._progress(), used["stretch"], used["bend"]))
+        return learn(rows, **used)
 
     algorithm.critic.learn = note
     while algorithm.has_next():
         algorithm.next()
-    progress, used = np.array(asked).T
+    progress, stretched, bent = np.array(asked).T
     assert (progress < 0.15).any()
-    assert np.array_equal(used, stretch & (progress >= 0.15))
+    assert np.array_equal(stretched, stretch & (progress >= 0.15))
+    assert np.array_equal(bent, bend & (progress >= 0.15))
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_a_steep_bound_is_bent_and_predicted_better(upper):
+    """Objectives that change as the fourth root of the distance to a bound of each variable."""
+
+    def objectives(u):
+        root = ((1.0 - u if upper else u) ** 0.25)[:, :4]
+        return np.stack([(root**2).sum(axis=1), ((root - 0.8) ** 2).sum(axis=1)], axis=1)
+
+    rng = np.random.default_rng(5)
+    u, fresh = rng.random((2, 300, 6)) ** 3
+    if upper:
+        u, fresh = 1.0 - u, 1.0 - fresh
+    f = objectives(u)
+    plain, warped = Critic(2), Critic(2)
+    for turn in range(3):
+        rows = Rows(u, f, np.zeros(300), f, np.arange(300) + 300 * turn)
+        assert plain.learn(rows, stretch=True)
+        assert warped.learn(rows, stretch=True, bend=True)
+    assert (warped.warp.power[:4] < 0.6).all()
+    assert (warped.warp.upper[:4] == upper).all()
+    off = [np.abs(c.predict(fresh) - objectives(fresh)).mean() for c in (plain, warped)]
+    assert off[1] < 0.5 * off[0]
+    assert warped.predict_warped(warped.warp(fresh)) == pytest.approx(warped.predict(fresh))
+    more = Rows(
+        fresh[:20],
+        objectives(fresh[:20]),
+        np.zeros(20),
+        objectives(fresh[:20]),
+        900 + np.arange(20),
+    )
+    first = warped.model
+    assert warped.learn(more, bend=True)
+    assert warped.model is first
+    assert warped.predict(fresh[:20]) == pytest.approx(objectives(fresh[:20]), abs=1e-3)
 
 
 def test_it_learns_what_is_new_only_and_begins_anew_after_a_third_more(rows):
     critic = Critic(2)
-    assert critic.learn(rows[:90], stretch=False)
+    assert critic.learn(rows[:90])
     first = critic.model
-    assert critic.learn(rows[:110], stretch=False)
+    assert critic.learn(rows[:110])
     assert critic.model is first
     assert len(first) == 110
-    critic.learn(rows[:125], stretch=False)
-    assert critic.learn(rows[60:150], stretch=False)
+    critic.learn(rows[:125])
+    assert critic.learn(rows[60:150])
     assert critic.model is not first
     assert len(critic.model) == 90
     assert critic.predict(rows.u[60:]) == pytest.approx(rows.f[60:], abs=1e-3)
@@ -102,8 +141,8 @@ def test_it_learns_what_is_new_only_and_begins_anew_after_a_third_more(rows):
 
 def test_it_begins_anew_where_much_is_new_at_once(rows):
     critic = Critic(2)
-    critic.learn(rows[:90], stretch=False)
-    critic.learn(rows[30:125], stretch=False)
+    critic.learn(rows[:90])
+    critic.learn(rows[30:125])
     assert len(critic.model) == 95
 
 
@@ -112,7 +151,7 @@ def test_copies_and_missing_values_are_not_learned(rows):
     values[:5] = np.nan
     with_gaps = Rows(rows.u, rows.f, rows.cv, values, rows.number)
     critic = Critic(2)
-    assert critic.learn(Rows.join(with_gaps, rows[5:20]), stretch=False)
+    assert critic.learn(Rows.join(with_gaps, rows[5:20]))
     assert len(critic.model) == 145
 
 
@@ -120,13 +159,13 @@ def test_there_is_no_critic_of_too_few_points(rows):
     critic = Critic(2)
     assert not critic.learn(rows[:9], stretch=True)
     assert critic.model is None
-    assert critic.learn(rows[:10], stretch=False)
+    assert critic.learn(rows[:10])
 
 
 def test_an_objective_that_is_the_same_for_all_points_says_nothing_on_trust(rows):
     rng = np.random.default_rng(7)
     critic = Critic(2)
-    assert critic.learn(rows, stretch=False)
+    assert critic.learn(rows)
     f = np.column_stack([rng.random(10), 1e-20 * rng.random(10)])
     critic.check(f + [0.0, 1e-9] * rng.random((10, 2)), f)
     assert critic.trust == pytest.approx(0.75)  # 1 for the first objective, from 1/2
